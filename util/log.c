@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The ring. A message takes the next ticket and fills the slot ticket % RING. Each slot has a
+ * flag that is held while the slot is written or read: contended only when the ring laps a slow
+ * writer or meets a dump, and then the message is dropped from the ring rather than waited for.
+ * The crash handler reads slots whether or not it gets the flag.
+ */
+#include "util/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util/checked.h"
+
+#define RING 4096
+#define TEXT_BYTES 232 /* what the ring keeps of a message */
+#define LINE_BYTES 1024
+
+struct slot {
+	atomic_flag held;
+	uint8_t level;
+	uint64_t ticket; /* 1 and up; 0 = never used */
+	uint64_t time_ns;
+	char text[TEXT_BYTES];
+};
+
+static struct slot ring[RING];
+static _Atomic uint64_t last_ticket;
+static _Atomic int print_level = LOG_LVL_WARN;
+
+static pthread_mutex_t context_lock = PTHREAD_MUTEX_INITIALIZER;
+static char context[96];
+
+static const char *const level_name[] = { "error", "warning", "info", "debug" };
+static const char journal_prefix[][4] = { "<3>", "<4>", "<6>", "<7>" };
+
+void log_set_level(enum log_level level)
+{
+	atomic_store(&print_level, (int)level);
+}
+
+void log_set_context(const char *new_context)
+{
+	pthread_mutex_lock(&context_lock);
+	snprintf(context, sizeof(context), "%s", new_context);
+	pthread_mutex_unlock(&context_lock);
+}
+
+/* systemd tells a service which stream is its journal: sd-daemon(3), JOURNAL_STREAM. */
+static bool stderr_is_journal(void)
+{
+	const char *env = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	return env && sscanf(env, "%llu:%llu", &dev, &ino) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+	       st.st_dev == dev && st.st_ino == ino;
+}
+
+static void print(enum log_level level, const char *text)
+{
+	static _Atomic int journal = -1;
+	char line[LINE_BYTES];
+	int n;
+
+	if (atomic_load(&journal) < 0)
+		atomic_store(&journal, stderr_is_journal());
+	if (atomic_load(&journal))
+		n = snprintf(line, sizeof(line), "%s%s\n", journal_prefix[level], text);
+	else
+		n = snprintf(line, sizeof(line), "csvfs: %s: %s\n", level_name[level], text);
+	if (n >= (int)sizeof(line)) {
+		n = sizeof(line) - 1;
+		line[n - 1] = '\n';
+	}
+	/* One write keeps the lines of several threads whole; nobody is left to tell of a failure. */
+	while (write(STDERR_FILENO, line, (size_t)n) < 0 && errno == EINTR)
+		;
+}
+
+static void ring_add(enum log_level level, const char *text)
+{
+	uint64_t ticket = atomic_fetch_add(&last_ticket, 1) + 1;
+	struct slot *slot = &ring[ticket % RING];
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (atomic_flag_test_and_set_explicit(&slot->held, memory_order_acquire))
+		return;
+	slot->ticket = ticket;
+	slot->level = (uint8_t)level;
+	slot->time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	snprintf(slot->text, sizeof(slot->text), "%s", text);
+	atomic_flag_clear_explicit(&slot->held, memory_order_release);
+}
+
+void log_msg(enum log_level level, const char *fmt, ...)
+{
+	int saved_errno = errno;
+	char text[LINE_BYTES - 64];
+	size_t n;
+	va_list ap;
+
+	pthread_mutex_lock(&context_lock);
+	n = (size_t)snprintf(text, sizeof(text), "%s%s", context, context[0] ? ": " : "");
+	pthread_mutex_unlock(&context_lock);
+	va_start(ap, fmt);
+	vsnprintf(text + n, sizeof(text) - n, fmt, ap);
+	va_end(ap);
+	/* A name or a peer's words must not forge a line or drive a terminal. */
+	for (char *c = text; *c; c++) {
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = ' ';
+	}
+
+	ring_add(level, text);
+	if ((int)level <= atomic_load_explicit(&print_level, memory_order_relaxed))
+		print(level, text);
+	errno = saved_errno;
+}
+
+void log_dump(FILE *out)
+{
+	uint64_t last = atomic_load(&last_ticket);
+	uint64_t ticket = last > RING ? last - RING : 0;
+
+	while (++ticket <= last) {
+		struct slot *slot = &ring[ticket % RING], copy;
+		char when[32];
+		struct tm tm;
+		time_t s;
+
+		while (atomic_flag_test_and_set_explicit(&slot->held, memory_order_acquire))
+			sched_yield();
+		copy.ticket = slot->ticket;
+		copy.level = slot->level;
+		copy.time_ns = slot->time_ns;
+		memcpy(copy.text, slot->text, sizeof(copy.text));
+		atomic_flag_clear_explicit(&slot->held, memory_order_release);
+		if (copy.ticket != ticket)
+			continue;
+		s = (time_t)(copy.time_ns / 1000000000u);
+		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", gmtime_r(&s, &tm));
+		fprintf(out, "%s.%06uZ %s: %s\n", when,
+			(unsigned int)(copy.time_ns % 1000000000u / 1000), level_name[copy.level],
+			copy.text);
+	}
+}
+
+/* The crash path: only what signal-safety(7) allows. */
+
+static void put(const char *s)
+{
+	ssize_t n = write(STDERR_FILENO, s, strlen(s));
+
+	(void)n;
+}
+
+static void put_time(uint64_t ns)
+{
+	char digits[24] = "0000000000.000000 ";
+	uint64_t us = ns / 1000;
+
+	for (int i = 16; i >= 0; i--) {
+		if (i == 10)
+			continue;
+		digits[i] = (char)('0' + us % 10);
+		us /= 10;
+	}
+	put(digits);
+}
+
+static const int crash_signals[] = { SIGSEGV, SIGABRT, SIGBUS, SIGFPE };
+static struct sigaction crash_before[ARRAY_SIZE(crash_signals)];
+
+static void on_crash(int sig, siginfo_t *info, void *ucontext)
+{
+	uint64_t last = atomic_load(&last_ticket);
+	uint64_t ticket = last > RING ? last - RING : 0;
+
+	(void)ucontext;
+	for (size_t i = 0; i < ARRAY_SIZE(crash_signals); i++)
+		sigaction(crash_signals[i], &crash_before[i], NULL);
+
+	put("csvfs: crashed; recent events, oldest first:\n");
+	while (++ticket <= last) {
+		const struct slot *slot = &ring[ticket % RING];
+
+		if (slot->ticket != ticket)
+			continue;
+		put_time(slot->time_ns);
+		put(level_name[slot->level]);
+		put(": ");
+		put(slot->text);
+		put("\n");
+	}
+	/* A fault happens again on return; a sent signal (abort, kill) must be sent again. */
+	if (info->si_code <= 0)
+		raise(sig);
+}
+
+void log_dump_on_crash(void)
+{
+	static char stack[64 << 10];
+	stack_t ss = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction sa = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+	/* For the calling thread: that an overflowed stack still tells its story. */
+	sigaltstack(&ss, NULL);
+	sigemptyset(&sa.sa_mask);
+	for (size_t i = 0; i < ARRAY_SIZE(crash_signals); i++) {
+		struct sigaction now;
+
+		/* A second call must not take our own handler for the one before. */
+		if (sigaction(crash_signals[i], NULL, &now) == 0 && now.sa_sigaction != on_crash &&
+			sigaction(crash_signals[i], &sa, &now) == 0)
+			crash_before[i] = now;
+	}
+}
