@@ -93,6 +93,7 @@ static void ring_add(enum log_level level, const char *text)
 {
 	uint64_t ticket = atomic_fetch_add(&last_ticket, 1) + 1;
 	struct slot *slot = &ring[ticket % RING];
+	size_t len = strnlen(text, TEXT_BYTES - 1);
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -101,7 +102,8 @@ static void ring_add(enum log_level level, const char *text)
 	slot->ticket = ticket;
 	slot->level = (uint8_t)level;
 	slot->time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-	snprintf(slot->text, sizeof(slot->text), "%s", text);
+	memcpy(slot->text, text, len);
+	slot->text[len] = '\0';
 	atomic_flag_clear_explicit(&slot->held, memory_order_release);
 }
 
