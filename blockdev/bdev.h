@@ -47,7 +47,7 @@ enum bdev_op {
 	BDEV_PR_RESERVE,   /* with pr.key, pr.type; holding it already is success */
 	BDEV_PR_PREEMPT,   /* with pr.key remove pr.victim; pr.abort = PREEMPT AND ABORT */
 	BDEV_PR_READ_KEYS, /* fills pr.keys, pr.nr_keys (all of them; up to pr.max_keys stored) */
-	BDEV_PR_READ_RESERVATION, /* fills pr.key (0 = none) and pr.type */
+	BDEV_PR_READ_RESERVATION, /* fills pr.type (0 = none) and pr.key (0 also with type 7) */
 	BDEV_LUN_RESET,
 	BDEV_NR_OPS,
 };
@@ -125,7 +125,8 @@ enum bdev_event { BDEV_PATH_DOWN, BDEV_PATH_UP, BDEV_RESIZED, BDEV_FENCED };
 
 /*
  * Opens uri: iscsi://[user%pass@]host[:port]/target/lun, nbd://host[:port]/[export], nbds://,
- * nbd+unix:///[export]?socket=PATH, file:PATH, /dev/..., ram:SIZE; filters stand in front, as in
+ * nbd+unix:///[export]?socket=PATH, file:PATH, /dev/..., ram:SIZE (README.md has its parameters;
+ * "?name=X" shares it within the process); filters stand in front, as in
  * "delay(read_ms=5,write_ms=5)|stats|file:/x". opts may be NULL. Blocks up to the connect timeout.
  * On failure *ret_error, if not NULL, is a sentence for a person (what, where, what to do), owned
  * by the caller. Errors: -EINVAL bad URI, -ENOENT, -EACCES (CHAP refused), -ERR_TRANSPORT, -ENOTSUP
@@ -177,7 +178,7 @@ void bdev_queue_gate_done(struct bdev_queue *queue, int status);
 /*
  * Hands in a request (B1, B2) on the queue's thread. Splits what exceeds the device's limits,
  * emulates FUA and write-zeroes where the device lacks them. Refuses with -EINVAL what is
- * unaligned, -ERANGE what ends past the device, -EROFS, -EOPNOTSUPP, -ENOMEM.
+ * unaligned or empty or does not match its iovecs, -ERANGE what ends past the device, -EROFS, -EOPNOTSUPP, -ENOMEM.
  */
 int bdev_submit(struct bdev_queue *queue, struct bdev_req *req)
 	__attribute__((warn_unused_result, nonnull));
@@ -199,6 +200,10 @@ struct bdev_counters {
 	uint64_t latency_log2_us[BDEV_NR_OPS][32]; /* [n] = done in [2^n, 2^(n+1)) us */
 };
 void bdev_counters(const struct bdev *bdev, struct bdev_counters *ret_counters);
+
+/* For tests: a ram: device forgets all registrations, as a target does that restarts; each queue's
+ * next request finds out (B5). Any thread. */
+void bdev_ram_restart(struct bdev *bdev);
 
 /* ---- filters, for tests and experiments; each owns the lower device from then on ---- */
 
@@ -240,6 +245,7 @@ struct bdev_crash_event {
 	uint64_t submit_seq;	/* order of submission, from 1 */
 	uint64_t flush_covers;	/* FLUSH: events [0, flush_covers) were done before it was submitted */
 	uint64_t user_mark;	/* the value of bdev_crash_mark() when it was done */
+	bool fua;		/* WRITE, WRITE_ZEROES: it alone was stable when it was done */
 };
 /* Number of events so far, and the nth one (from 0). Only while nothing is in flight. */
 uint64_t bdev_crash_nr_events(const struct bdev *bdev);

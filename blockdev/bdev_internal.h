@@ -35,6 +35,7 @@
 #ifndef BLOCKDEV_BDEV_INTERNAL_H
 #define BLOCKDEV_BDEV_INTERNAL_H
 
+#include <assert.h>
 #include <pthread.h>
 
 #include "blockdev/bdev.h"

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ram:SIZE, a device in memory, with persistent reservations per queue as a SCSI target has them.
+ *
+ * R1  A disk's lock covers its bytes and its reservations: a write that passed the check has been
+ *     carried out before a PREEMPT is.
+ * R2  Disks with a name live as long as a bdev of this process has them open.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "blockdev/ram_internal.h"
+
+struct ram_disk {
+	struct list link; /* disks */
+	char *name;	  /* NULL = private */
+	int refs;
+	char *mem;
+	uint64_t size_bytes;
+	pthread_mutex_t lock;
+	struct ram_pr pr;
+};
+
+struct ram {
+	struct bdev bdev;
+	struct ram_disk *disk;
+};
+
+struct ram_queue {
+	struct bdev_queue queue;
+	struct ram_nexus nexus;
+};
+
+static struct list disks = LIST_INIT(disks);
+static pthread_mutex_t disks_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct ram_disk *to_disk(const struct bdev *bdev)
+{
+	return container_of(bdev, struct ram, bdev)->disk;
+}
+
+/* ---- requests ---- */
+
+/* DISCARD and WRITE_ZEROES: whole pages go back to the kernel and read as zeroes. */
+static void zero_range(char *p, uint64_t n)
+{
+	uint64_t page = 4096, head = MIN((page - ((uintptr_t)p & (page - 1))) & (page - 1), n);
+	uint64_t middle = ALIGN_DOWN(n - head, page);
+
+	memset(p, 0, head);
+	if (middle && madvise(p + head, middle, MADV_DONTNEED) < 0)
+		memset(p + head, 0, middle);
+	memset(p + head + middle, 0, n - head - middle);
+}
+
+static int carry_out(struct ram_disk *disk, struct ram_nexus *nexus, struct bdev_io *io)
+{
+	char *at = disk->mem + io->off_bytes;
+	int err;
+
+	switch (io->op) {
+	case BDEV_READ:
+		bdev_iov_from_buf(io->iov, io->nr_iov, at, io->len_bytes);
+		return 0;
+	case BDEV_FLUSH:
+		return 0;
+	case BDEV_WRITE:
+		err = ram_pr_check_write(&disk->pr, nexus);
+		if (!err)
+			bdev_iov_to_buf(io->iov, io->nr_iov, at, io->len_bytes);
+		return err;
+	case BDEV_DISCARD:
+	case BDEV_WRITE_ZEROES:
+		err = ram_pr_check_write(&disk->pr, nexus);
+		if (!err)
+			zero_range(at, io->len_bytes);
+		return err;
+	case BDEV_LUN_RESET:
+		ram_pr_attention(&disk->pr, nexus);
+		return 0;
+	default:
+		return ram_pr_command(&disk->pr, nexus, io->op, io->pr);
+	}
+}
+
+static void ram_submit(struct bdev_queue *queue, struct bdev_io *io)
+{
+	struct ram_nexus *nexus = &container_of(queue, struct ram_queue, queue)->nexus;
+	struct ram_disk *disk = to_disk(queue->bdev);
+	bool attention;
+	int err = 0;
+
+	pthread_mutex_lock(&disk->lock);
+	attention = nexus->attention;
+	nexus->attention = false;
+	if (!attention)
+		err = carry_out(disk, nexus, io);
+	pthread_mutex_unlock(&disk->lock);
+	if (attention) {
+		bdev_queue_gate_close(queue);
+		bdev_io_requeue(io);
+	} else {
+		bdev_io_complete(io, err);
+	}
+}
+
+void bdev_ram_restart(struct bdev *bdev)
+{
+	struct ram_disk *disk;
+
+	while (bdev->lower)
+		bdev = bdev->lower;
+	assert(bdev->ops == &bdev_ram_ops);
+	disk = to_disk(bdev);
+	pthread_mutex_lock(&disk->lock);
+	ram_pr_forget(&disk->pr);
+	pthread_mutex_unlock(&disk->lock);
+}
+
+/* ---- opening ---- */
+
+static int disk_new(const char *name, uint64_t size_bytes, struct ram_disk **ret_disk)
+{
+	struct ram_disk *disk = calloc(1, sizeof(*disk));
+
+	if (!disk)
+		return -ENOMEM;
+	disk->name = name ? strdup(name) : NULL;
+	disk->mem = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (disk->mem == MAP_FAILED || (name && !disk->name)) {
+		if (disk->mem != MAP_FAILED)
+			munmap(disk->mem, size_bytes);
+		free(disk->name);
+		free(disk);
+		return -ENOMEM;
+	}
+	disk->size_bytes = size_bytes;
+	disk->refs = 1;
+	pthread_mutex_init(&disk->lock, NULL);
+	ram_pr_init(&disk->pr);
+	list_init(&disk->link);
+	*ret_disk = disk;
+	return 0;
+}
+
+static int disk_get(const char *name, uint64_t size_bytes, struct ram_disk **ret_disk)
+{
+	struct ram_disk *disk = NULL;
+	struct list *pos;
+	int err = 0;
+
+	if (!name)
+		return disk_new(NULL, size_bytes, ret_disk);
+	pthread_mutex_lock(&disks_lock);
+	list_for_each(pos, &disks) {
+		struct ram_disk *d = list_entry(pos, struct ram_disk, link);
+
+		if (strcmp(d->name, name) == 0)
+			disk = d;
+	}
+	if (!disk) {
+		err = disk_new(name, size_bytes, &disk);
+		if (!err)
+			list_add_tail(&disks, &disk->link);
+	} else if (disk->size_bytes != size_bytes) {
+		err = -EINVAL;
+	} else {
+		disk->refs++;
+	}
+	pthread_mutex_unlock(&disks_lock);
+	if (!err)
+		*ret_disk = disk;
+	return err;
+}
+
+static void disk_put(struct ram_disk *disk)
+{
+	bool last;
+
+	pthread_mutex_lock(&disks_lock);
+	last = --disk->refs == 0;
+	if (last)
+		list_del(&disk->link);
+	pthread_mutex_unlock(&disks_lock);
+	if (!last)
+		return;
+	munmap(disk->mem, disk->size_bytes);
+	pthread_mutex_destroy(&disk->lock);
+	free(disk->name);
+	free(disk);
+}
+
+/* "no=fua+flush": takes caps away, to try what the common code does without them. */
+static int drop_caps(uint32_t *caps, const char *text)
+{
+	static const struct {
+		const char *name;
+		uint32_t caps;
+	} names[] = { { "flush", BDEV_CAN_FLUSH }, { "fua", BDEV_CAN_FUA },
+		{ "discard", BDEV_CAN_DISCARD },
+		{ "zeroes", BDEV_CAN_WRITE_ZEROES | BDEV_CHEAP_ZEROES },
+		{ "pr", BDEV_CAN_PR | BDEV_CAN_PR_ABORT }, { "abort", BDEV_CAN_PR_ABORT } };
+
+	while (*text) {
+		size_t n = strcspn(text, "+"), i;
+
+		for (i = 0; i < ARRAY_SIZE(names); i++)
+			if (strlen(names[i].name) == n && strncmp(names[i].name, text, n) == 0)
+				break;
+		if (i == ARRAY_SIZE(names))
+			return -EINVAL;
+		*caps &= ~names[i].caps;
+		text += n;
+		text += *text == '+';
+	}
+	return 0;
+}
+
+/* One parameter of the query, into geom. -EINVAL if it is none of ours. */
+static int set_param(struct bdev_geom *geom, const char *key, const char *value)
+{
+	uint64_t n = 0;
+
+	if (strcmp(key, "no") == 0)
+		return drop_caps(&geom->caps, value);
+	if (strcmp(key, "name") == 0)
+		return *value ? 0 : -EINVAL;
+	if (bdev_parse_size(value, &n) || n == 0 || n > UINT32_MAX)
+		return -EINVAL;
+	if (strcmp(key, "block") == 0)
+		geom->block_bytes = (uint32_t)n;
+	else if (strcmp(key, "max_io") == 0)
+		geom->max_io_bytes = (uint32_t)n;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int set_params(struct bdev_geom *geom, const struct bdev_uri *uri, char **ret_error)
+{
+	char *query = uri->query ? strdup(uri->query) : NULL, *save = NULL;
+	int err = uri->query && !query ? -ENOMEM : 0;
+
+	for (char *p = query ? strtok_r(query, "&", &save) : NULL; p && !err;
+		p = strtok_r(NULL, "&", &save)) {
+		char *eq = strchr(p, '=');
+
+		if (eq)
+			*eq = '\0';
+		err = set_param(geom, p, eq ? eq + 1 : "");
+		if (err)
+			bdev_fail(ret_error, err, "%s: bad parameter \"%s\"", uri->text, p);
+	}
+	free(query);
+	return err;
+}
+
+static int ram_open(struct bdev *bdev, const struct bdev_uri *uri, char **ret_error)
+{
+	struct bdev_geom *geom = &bdev->geom;
+	char *name = bdev_uri_param(uri, "name");
+	int err;
+
+	*geom = (struct bdev_geom){
+		.block_bytes = 512,
+		.phys_bytes = 4096,
+		.max_io_bytes = 1 << 20,
+		.mem_align = 1,
+		.caps = BDEV_CAN_FLUSH | BDEV_CAN_FUA | BDEV_CAN_DISCARD | BDEV_CAN_WRITE_ZEROES |
+			BDEV_CHEAP_ZEROES | BDEV_CAN_PR | BDEV_CAN_PR_ABORT | BDEV_GLOBAL_FLUSH |
+			(name ? BDEV_SHARED : 0),
+	};
+	bdev->can_lun_reset = true;
+	err = bdev_parse_size(uri->path, &geom->size_bytes);
+	if (err || geom->size_bytes == 0 || geom->size_bytes > UINT64_MAX / 2) {
+		err = bdev_fail(ret_error, -EINVAL, "%s: expected ram:SIZE, e.g. ram:64M", uri->text);
+		goto out;
+	}
+	err = set_params(geom, uri, ret_error);
+	if (err)
+		goto out;
+	err = disk_get(name, geom->size_bytes, &container_of(bdev, struct ram, bdev)->disk);
+	if (err == -EINVAL)
+		bdev_fail(ret_error, err, "%s: it exists with another size", uri->text);
+	else if (err)
+		bdev_fail(ret_error, err, "%s: no memory", uri->text);
+out:
+	free(name);
+	return err;
+}
+
+static void ram_close(struct bdev *bdev)
+{
+	disk_put(to_disk(bdev));
+}
+
+static int ram_queue_open(struct bdev_queue *queue)
+{
+	struct ram_disk *disk = to_disk(queue->bdev);
+
+	pthread_mutex_lock(&disk->lock);
+	ram_pr_join(&disk->pr, &container_of(queue, struct ram_queue, queue)->nexus);
+	pthread_mutex_unlock(&disk->lock);
+	return 0;
+}
+
+static void ram_queue_close(struct bdev_queue *queue)
+{
+	struct ram_disk *disk = to_disk(queue->bdev);
+
+	pthread_mutex_lock(&disk->lock);
+	ram_pr_leave(&disk->pr, &container_of(queue, struct ram_queue, queue)->nexus);
+	pthread_mutex_unlock(&disk->lock);
+}
+
+const struct bdev_ops bdev_ram_ops = {
+	.name = "ram",
+	.bdev_bytes = sizeof(struct ram),
+	.queue_bytes = sizeof(struct ram_queue),
+	.open = ram_open,
+	.close = ram_close,
+	.queue_open = ram_queue_open,
+	.queue_close = ram_queue_close,
+	.submit = ram_submit,
+};
