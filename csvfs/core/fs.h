@@ -204,7 +204,8 @@ struct csv_extent {
 
 /* The mapping of [blk, blk + nr), holes included, in order and without gaps; adjacent ones that
  * continue each other are joined. Stops after max extents; *ret_nr says how many. The last ends at
- * blk + nr unless max was reached. -EISDIR, -ESTALE. Inline files answer one hole. */
+ * blk + nr unless max was reached. -EISDIR, -ESTALE. An
+ * inline file maps what csv_extent_alloc has put beside its inline data. */
 int csv_extent_map(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t nr,
 	struct csv_extent *ret, uint32_t max, uint32_t *ret_nr)
 	__attribute__((warn_unused_result, nonnull));

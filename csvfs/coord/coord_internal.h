@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CSVFS_COORD_INTERNAL_H
+#define CSVFS_COORD_INTERNAL_H
+
+#include "blockdev/bdev.h"
+#include "csvfs/coord/coord.h"
+#include "csvfs/core/fs.h"
+#include "csvfs/proto/proto.h"
+#include "util/htab.h"
+#include "util/list.h"
+
+#define CSV_COORD_BLK 4096u
+#define NR_NODES 65u /* nodes count from 1 */
+#define NODE_BIT(node) (1ull << ((node)-1))
+#define ALL_NODES UINT64_MAX
+
+struct request;
+
+/* A callback that a node owes an answer to. */
+struct callback {
+	struct list link; /* coord.callbacks */
+	struct coord *coord;
+	enum csvp_op op; /* CSVP_RECALL or CSVP_TIMES */
+	uint32_t node;
+	uint64_t xid, ino;
+	enum csvp_mode mode; /* to keep */
+	struct request *r;   /* for whom; alive until done */
+	ev_timer timer;
+	/* reply is NULL when the node is gone. The callback is freed after it. */
+	void (*done)(struct callback *cb, const struct csvp_recall_reply *reply);
+};
+
+/* What the coordinator knows of an inode that somebody holds a token on, has open, or works on. */
+struct coord_inode {
+	struct htab_node hash; /* key: inode number */
+	uint8_t mode[NR_NODES];
+	uint64_t holders;	 /* nodes with a mode above CSVP_NONE */
+	uint64_t opens;		 /* nodes that have it open */
+	uint64_t asserted;	 /* nodes whose share here is of their present connection */
+	struct list section;	 /* requests; the first is in (C1) */
+	uint64_t recalled;	 /* nodes whose answer the section waits for */
+	bool zeroing;		 /* zero-ahead is under way: COMMITs wait */
+	struct list commits;	 /* those that wait */
+	uint32_t nr_commits;	 /* those in the engine: zero-ahead waits */
+	struct request *zeroer;	 /* that which waits for them */
+	uint64_t ahead_next;	 /* block where a sequential writer would go on */
+	uint32_t ahead_blks;	 /* run-ahead so far */
+	uint32_t ahead_random;	 /* zero-aheads that did not continue one */
+	uint32_t refs;		 /* requests that point here */
+	bool freeing;		 /* its orphan is being freed */
+};
+
+/* A request from its arrival to its answer. */
+struct request {
+	struct csv_op op;
+	struct list link; /* in a section, commits or coord.parked */
+	struct list all;  /* coord.requests */
+	struct coord *coord;
+	uint32_t node;
+	uint64_t generation;
+	struct csvp_in in;
+	const struct csvp_hdr *hdr;
+	const void *body; /* the op's struct */
+	const struct op_desc *desc;
+	struct coord_inode *ci; /* when it works on one */
+	bool in_section;
+	uint64_t section_mask; /* of section_enter, while it waits to get in */
+	enum csvp_mode section_mode;
+	bool silent;   /* internal work: nobody is answered */
+	bool replayed; /* answered from the session's slot */
+	bool last_step; /* this transaction completes the request: record the result */
+	uint64_t waiting; /* TIMES callbacks out */
+	uint64_t times_ns; /* newest that they answered */
+
+	/* filled by run functions */
+	struct csv_attr attr, attr2;
+	struct csvp_msg reply;
+	struct csv_extent *ext;
+	uint32_t nr_ext;
+	uint8_t inline_data[1024];
+	uint32_t inline_len;
+
+	/* of multi-step requests */
+	void (*step)(struct request *r, int status); /* what the op's done calls */
+	int (*run)(struct request *r, struct csv_txn *txn);
+	uint64_t blk, nr, left, size;
+	uint64_t pos;	     /* how far a step has come */
+	uint64_t nr_done;    /* blocks that the last transaction allocated */
+	uint64_t zero_blk, zero_nr; /* the run that is zeroed ahead */
+	enum csvp_mode mode; /* to be granted */
+	void (*then)(struct request *r, int status); /* what follows a sub-step */
+	struct bdev_req io;
+	struct iovec iov;
+	void *io_buf;
+	uint32_t from, to; /* bytes of a block to zero */
+
+	uint8_t data[]; /* the message */
+};
+
+struct op_desc {
+	uint32_t body_len;
+	/* Where it begins; the default is one transaction with run, then reply. */
+	void (*start)(struct request *r);
+	int (*run)(struct request *r, struct csv_txn *txn);
+	/* Puts the reply struct; NULL = an empty reply. */
+	void (*reply)(struct request *r);
+	/* After success, before the reply is sent. May be NULL. */
+	void (*after)(struct request *r);
+};
+extern const struct op_desc coord_ops[CSVP_OP_LIMIT];
+
+struct session {
+	bool open;
+	uint64_t generation;
+};
+
+struct coord {
+	struct coord_cfg cfg;
+	struct loop *loop;
+	struct htab inodes;
+	struct session sessions[NR_NODES];
+	uint64_t awaited; /* C6 */
+	bool serving;
+	struct list requests, parked, callbacks;
+	uint64_t next_xid;
+	struct coord_stats stats;
+};
+
+/* coord.c */
+void request_run(struct request *r, int (*run)(struct request *r, struct csv_txn *txn),
+	void (*step)(struct request *r, int status));
+void request_finish(struct request *r, int status);
+/* Internal work, answered to nobody; ends in request_finish() like any other. NULL: no memory. */
+struct request *request_new_internal(struct coord *coord, size_t body_len);
+/* Asks node about ino on behalf of r; done runs once, never from within. -ENOMEM. */
+int callback_send(struct request *r, uint32_t node, enum csvp_op op, uint64_t ino,
+	enum csvp_mode mode, void (*done)(struct callback *, const struct csvp_recall_reply *))
+	__attribute__((warn_unused_result));
+
+/* coord_token.c */
+struct coord_inode *ci_find(struct coord *coord, uint64_t ino);
+/* Finds or makes; -ENOMEM. r->ci is set and a reference held until the request ends. */
+int ci_attach(struct request *r, uint64_t ino);
+void ci_detach(struct request *r);
+void ci_maybe_free(struct coord *coord, struct coord_inode *ci);
+void ci_set_mode(struct coord_inode *ci, uint32_t node, enum csvp_mode mode);
+/* Enters the section of r->ci; then others (nodes in mask) are recalled so that they hold nothing
+ * that conflicts with mode; then step(r, 0). CSVP_NONE as mode: nobody in mask keeps anything. */
+void section_enter(struct request *r, uint64_t mask, enum csvp_mode mode,
+	void (*step)(struct request *r, int status));
+/* Recalls once more, from within the section. */
+void section_recall(struct request *r, uint64_t mask, enum csvp_mode mode,
+	void (*step)(struct request *r, int status));
+void section_leave(struct request *r);
+void token_node_gone(struct coord *coord, uint32_t node);
+/* A node's reassertion begins; at its end what it did not mention is dropped. */
+void token_reassert_begin(struct coord *coord, uint32_t node);
+void token_reassert_end(struct coord *coord, uint32_t node);
+
+/* coord_space.c */
+void start_layout(struct request *r);
+void reply_layout(struct request *r);
+void start_commit(struct request *r);
+void start_write_inline(struct request *r);
+void start_fallocate(struct request *r);
+void start_seek(struct request *r);
+void start_setattr_size(struct request *r);
+void reply_size(struct request *r);
+
+/* coord_data.c: the coordinator's own writes of file data; each ends in then(r, status) */
+/* Zeroes bytes [from, to) of block blk of r->ci, if it is written. In the section, all recalled. */
+void data_zero_part(struct request *r, uint64_t blk, uint32_t from, uint32_t to,
+	void (*then)(struct request *r, int status));
+/* Moves inline data to the first block. In the section. */
+void data_uninline(struct request *r, void (*then)(struct request *r, int status));
+/* Zeroes what is unwritten in blocks [blk, blk + nr) on the volume and marks it written. In the
+ * section. */
+void data_zero_unwritten(struct request *r, uint64_t blk, uint64_t nr,
+	void (*then)(struct request *r, int status));
+/* Whether r's node is still the mount that asked. */
+bool request_live(const struct request *r);
+
+/* coord_orphan.c */
+void orphan_check(struct coord *coord, uint64_t ino);
+void orphan_scan(struct coord *coord);
+
+#endif

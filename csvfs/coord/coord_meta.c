@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests about names and attributes: most are one transaction each. And the table of all ops. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "csvfs/coord/coord_internal.h"
+#include "util/checked.h"
+
+static void reply_attr(struct request *r)
+{
+	struct csvp_attr *out = csvp_put(&r->reply, sizeof(*out));
+
+	if (out)
+		csvp_put_attr(out, &r->attr);
+}
+
+/* The name behind a request's struct; NULL: the message is shorter than it says. */
+static const char *name_of(struct csvp_in *in, uint32_t len)
+{
+	return csvp_get(in, len);
+}
+
+static int run_lookup(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_name *b = r->body;
+	struct csvp_in in = r->in;
+	const char *name = name_of(&in, le32_get(b->name_len));
+
+	return name ? csv_lookup(txn, le64_get(b->dir), name, le32_get(b->name_len), &r->attr) :
+		      -EPROTO;
+}
+
+static int run_create(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_create *b = r->body;
+	struct csvp_in in = r->in;
+	const char *name = name_of(&in, le32_get(b->name_len));
+	const char *target = name_of(&in, le32_get(b->target_len));
+	int64_t now = (int64_t)le64_get(b->now_ns);
+	struct csv_attr proto = {
+		.mode = le32_get(b->mode),
+		.uid = le32_get(b->uid),
+		.gid = le32_get(b->gid),
+		.rdev = le64_get(b->rdev),
+		.atime_ns = now,
+		.mtime_ns = now,
+		.ctime_ns = now,
+		.btime_ns = now,
+	};
+
+	if (!name || !target)
+		return -EPROTO;
+	return csv_create(txn, le64_get(b->dir), name, le32_get(b->name_len), &proto, target,
+		le32_get(b->target_len), &r->attr);
+}
+
+static void after_create(struct request *r)
+{
+	const struct csvp_create *b = r->body;
+
+	if (le32_get(b->open) && !ci_attach(r, r->attr.ino))
+		r->ci->opens |= NODE_BIT(r->node);
+}
+
+static int run_link(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_name *b = r->body;
+	struct csvp_in in = r->in;
+	const char *name = name_of(&in, le32_get(b->name_len));
+
+	return name ? csv_link(txn, le64_get(b->arg), le64_get(b->dir), name, le32_get(b->name_len),
+			      (int64_t)le64_get(b->now_ns), &r->attr) :
+		      -EPROTO;
+}
+
+static int run_unlink(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_name *b = r->body;
+	struct csvp_in in = r->in;
+	const char *name = name_of(&in, le32_get(b->name_len));
+
+	return name ? csv_unlink(txn, le64_get(b->dir), name, le32_get(b->name_len),
+			      le64_get(b->arg) == 1, (int64_t)le64_get(b->now_ns), &r->attr) :
+		      -EPROTO;
+}
+
+static void after_unlink(struct request *r)
+{
+	if (r->attr.nlink == 0 || S_ISDIR(r->attr.mode))
+		orphan_check(r->coord, r->attr.ino);
+}
+
+static int run_rename(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_rename *b = r->body;
+	struct csvp_in in = r->in;
+	const char *name = name_of(&in, le32_get(b->name_len));
+	const char *new_name = name_of(&in, le32_get(b->new_name_len));
+
+	if (!name || !new_name)
+		return -EPROTO;
+	return csv_rename(txn, le64_get(b->dir), name, le32_get(b->name_len), le64_get(b->new_dir),
+		new_name, le32_get(b->new_name_len), le32_get(b->flags),
+		(int64_t)le64_get(b->now_ns), &r->attr, &r->attr2);
+}
+
+static void after_rename(struct request *r)
+{
+	const struct csvp_rename *b = r->body;
+
+	if (r->attr2.ino && !(le32_get(b->flags) & CSV_RENAME_EXCHANGE))
+		orphan_check(r->coord, r->attr2.ino);
+}
+
+static int run_readlink(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_ino *b = r->body;
+
+	r->inline_len = sizeof(r->inline_data);
+	return csv_readlink(txn, le64_get(b->ino), (char *)r->inline_data, &r->inline_len);
+}
+
+static void reply_readlink(struct request *r)
+{
+	csvp_put_bytes(&r->reply, r->inline_data, r->inline_len);
+}
+
+struct readdir_fill {
+	struct request *r;
+	uint32_t max_bytes;
+};
+
+static bool readdir_entry(void *arg, const struct csv_dirent *ent, const struct csv_attr *attr)
+{
+	struct readdir_fill *fill = arg;
+	struct csvp_msg *msg = &fill->r->reply;
+	uint32_t name_room = ALIGN_UP(ent->name_len, 8u);
+
+	if (msg->len + sizeof(struct csvp_dirent) + name_room > fill->max_bytes)
+		return false;
+	struct csvp_dirent *out = csvp_put(msg, sizeof(*out));
+	if (!out)
+		return false;
+	csvp_put_attr(&out->attr, attr);
+	out->cookie = le64_of(ent->cookie);
+	out->name_len = le32_of(ent->name_len);
+	out->type = le32_of(ent->type);
+	char *name = csvp_put(msg, name_room);
+	if (name)
+		memcpy(name, ent->name, ent->name_len);
+	return name != NULL;
+}
+
+static int run_readdir(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_readdir *b = r->body;
+	struct readdir_fill fill = { r, MIN(le32_get(b->max_bytes), 128u << 10) };
+
+	csvp_free(&r->reply);
+	csvp_begin(&r->reply, CSVP_READDIR, CSVP_REPLY, 0, le64_get(r->hdr->xid));
+	return csv_readdir(txn, le64_get(b->dir), le64_get(b->after), true, readdir_entry, &fill);
+}
+
+static int run_statfs(struct request *r, struct csv_txn *txn)
+{
+	struct csv_statfs st;
+	int err = csv_statfs(txn, &st);
+
+	r->attr.size = st.nr_blks;
+	r->attr.nr_blks = st.free_blks;
+	r->attr.ino = st.nr_inodes;
+	return err;
+}
+
+static void reply_statfs(struct request *r)
+{
+	struct csvp_statfs *out = csvp_put(&r->reply, sizeof(*out));
+
+	if (out)
+		*out = (struct csvp_statfs){ le64_of(r->attr.size), le64_of(r->attr.nr_blks),
+			le64_of(r->attr.ino) };
+}
+
+static void sync_done(void *arg, int status)
+{
+	request_finish(arg, status);
+}
+
+static void start_sync(struct request *r)
+{
+	csv_fs_sync(r->coord->cfg.fs, sync_done, r);
+}
+
+/* ---- attributes: the holders of write tokens know the times ---- */
+
+static int run_getattr(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_getattr *b = r->body;
+	uint64_t ino = le64_get(b->ino);
+	struct csv_attr set = { .mtime_ns = (int64_t)r->times_ns, .ctime_ns = (int64_t)r->times_ns };
+
+	if (!r->times_ns)
+		return csv_inode_get(txn, ino, &r->attr);
+	return csv_inode_set(txn, ino, CSV_SET_MTIME_MAX, &set, &r->attr);
+}
+
+static void times_done(struct callback *cb, const struct csvp_recall_reply *reply)
+{
+	struct request *r = cb->r;
+
+	if (reply)
+		r->times_ns = MAX(r->times_ns, le64_get(reply->wrote_ns));
+	r->waiting &= ~NODE_BIT(cb->node);
+	if (!r->waiting)
+		request_run(r, run_getattr, request_finish);
+}
+
+static void start_getattr(struct request *r)
+{
+	const struct csvp_getattr *b = r->body;
+	struct coord_inode *ci = ci_find(r->coord, le64_get(b->ino));
+
+	r->times_ns = le64_get(b->wrote_ns);
+	if (ci)
+		for (uint32_t node = 1; node < NR_NODES; node++)
+			if (node != r->node && ci->mode[node] >= CSVP_WRITE &&
+				!callback_send(r, node, CSVP_TIMES, ci->hash.key, CSVP_NONE,
+					times_done))
+				r->waiting |= NODE_BIT(node);
+	if (!r->waiting)
+		request_run(r, run_getattr, request_finish);
+}
+
+static int run_setattr(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_setattr *b = r->body;
+	struct csv_attr set = {
+		.mode = le32_get(b->mode),
+		.uid = le32_get(b->uid),
+		.gid = le32_get(b->gid),
+		.atime_ns = (int64_t)le64_get(b->atime_ns),
+		.mtime_ns = (int64_t)le64_get(b->mtime_ns),
+		.ctime_ns = (int64_t)le64_get(b->ctime_ns),
+	};
+
+	return csv_inode_set(txn, le64_get(b->ino), le32_get(b->mask) & ~(unsigned)CSV_SET_SIZE,
+		&set, &r->attr);
+}
+
+static void setattr_go(struct request *r, int status)
+{
+	request_run(r, run_setattr, request_finish);
+}
+
+static void start_setattr(struct request *r)
+{
+	const struct csvp_setattr *b = r->body;
+	int err = ci_attach(r, le64_get(b->ino));
+
+	if (err)
+		request_finish(r, err);
+	else if (le32_get(b->mask) & CSV_SET_SIZE)
+		start_setattr_size(r);
+	else if (le32_get(b->mask) & (CSV_SET_MTIME | CSV_SET_ATIME))
+		/* Times that are set by hand must not be overtaken by what writers still hold. */
+		section_enter(r, ALL_NODES, CSVP_READ, setattr_go);
+	else
+		setattr_go(r, 0);
+}
+
+/* ---- opens ---- */
+
+static int run_open(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_ino *b = r->body;
+
+	return csv_inode_get(txn, le64_get(b->ino), &r->attr);
+}
+
+static void open_done(struct request *r, int status)
+{
+	if (status == 0 && r->ci->freeing)
+		status = -ESTALE;
+	if (status == 0 && request_live(r))
+		r->ci->opens |= NODE_BIT(r->node);
+	request_finish(r, status);
+}
+
+static void start_open(struct request *r)
+{
+	const struct csvp_ino *b = r->body;
+	int err = ci_attach(r, le64_get(b->ino));
+
+	if (err)
+		request_finish(r, err);
+	else
+		request_run(r, run_open, open_done);
+}
+
+static int run_close(struct request *r, struct csv_txn *txn)
+{
+	struct csv_attr set = { .mtime_ns = (int64_t)r->times_ns, .ctime_ns = (int64_t)r->times_ns };
+	int err = r->times_ns ? csv_inode_set(txn, r->ci->hash.key, CSV_SET_MTIME_MAX, &set, NULL) :
+				0;
+
+	return err == -ESTALE ? 0 : err;
+}
+
+static void close_done(struct request *r, int status)
+{
+	struct coord_inode *ci = r->ci;
+	uint64_t ino = ci->hash.key;
+	struct coord *coord = r->coord;
+
+	ci->refs++;
+	request_finish(r, status);
+	if (!ci->opens)
+		orphan_check(coord, ino);
+	ci->refs--;
+	ci_maybe_free(coord, ci);
+}
+
+static void start_close(struct request *r)
+{
+	const struct csvp_close *b = r->body;
+	int err = ci_attach(r, le64_get(b->ino));
+
+	if (err) {
+		request_finish(r, err);
+		return;
+	}
+	r->times_ns = le64_get(b->wrote_ns);
+	r->ci->opens &= ~NODE_BIT(r->node);
+	ci_set_mode(r->ci, r->node, CSVP_NONE);
+	request_run(r, run_close, close_done);
+}
+
+const struct op_desc coord_ops[CSVP_OP_LIMIT] = {
+	[CSVP_LOOKUP] = { sizeof(struct csvp_name), .run = run_lookup, .reply = reply_attr },
+	[CSVP_GETATTR] = { sizeof(struct csvp_getattr), start_getattr, .reply = reply_attr },
+	[CSVP_SETATTR] = { sizeof(struct csvp_setattr), start_setattr, .reply = reply_attr },
+	[CSVP_CREATE] = { sizeof(struct csvp_create), .run = run_create, .reply = reply_attr,
+		.after = after_create },
+	[CSVP_LINK] = { sizeof(struct csvp_name), .run = run_link, .reply = reply_attr },
+	[CSVP_UNLINK] = { sizeof(struct csvp_name), .run = run_unlink, .reply = reply_attr,
+		.after = after_unlink },
+	[CSVP_RENAME] = { sizeof(struct csvp_rename), .run = run_rename, .after = after_rename },
+	[CSVP_READLINK] = { sizeof(struct csvp_ino), .run = run_readlink, .reply = reply_readlink },
+	[CSVP_READDIR] = { sizeof(struct csvp_readdir), .run = run_readdir },
+	[CSVP_OPEN] = { sizeof(struct csvp_ino), start_open, .reply = reply_attr },
+	[CSVP_CLOSE] = { sizeof(struct csvp_close), start_close },
+	[CSVP_LAYOUT] = { sizeof(struct csvp_layout), start_layout, .reply = reply_layout },
+	[CSVP_COMMIT] = { sizeof(struct csvp_commit), start_commit, .reply = reply_size },
+	[CSVP_WRITE_INLINE] = { sizeof(struct csvp_write_inline), start_write_inline,
+		.reply = reply_size },
+	[CSVP_FALLOCATE] = { sizeof(struct csvp_fallocate), start_fallocate, .reply = reply_size },
+	[CSVP_SEEK] = { sizeof(struct csvp_seek), start_seek, .reply = reply_size },
+	[CSVP_STATFS] = { 0, .run = run_statfs, .reply = reply_statfs },
+	[CSVP_SYNC] = { 0, start_sync },
+};

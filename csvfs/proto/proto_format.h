@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Messages between a node and the coordinator (docs/DESIGN.md, 7). The same bytes go in-process on
+ * the coordinator itself and as frames of util/stream.h between nodes.
+ *
+ * A request (node to coordinator) or a callback (coordinator to node) is a csvp_hdr and the struct of
+ * its op, then what that struct's comment says. A reply has CSVP_REPLY, the same op and xid, a status,
+ * and, when the status is 0, the op's reply struct. Names are bytes without NUL.
+ */
+#ifndef CSVFS_PROTO_FORMAT_H
+#define CSVFS_PROTO_FORMAT_H
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "util/le.h"
+
+#define CSVP_MAGIC 0x50565343u /* "CSVP" */
+#define CSVP_VERSION 1u
+#define CSVP_MAX_BYTES (1u << 20) /* of a message */
+#define CSVP_NO_SLOT 0xffffu
+
+enum csvp_op {
+	CSVP_HELLO = 1,	   /* csvp_hello -> csvp_hello_reply */
+	CSVP_REASSERT,	   /* csvp_reassert[] -> nothing; flag LAST ends it */
+	CSVP_LOOKUP,	   /* csvp_name -> csvp_attr */
+	CSVP_GETATTR,	   /* csvp_getattr -> csvp_attr */
+	CSVP_SETATTR,	   /* csvp_setattr -> csvp_attr */
+	CSVP_CREATE,	   /* csvp_create, name, target -> csvp_attr */
+	CSVP_LINK,	   /* csvp_name (arg: inode), name -> csvp_attr */
+	CSVP_UNLINK,	   /* csvp_name (arg: 1 = directory), name -> csvp_attr */
+	CSVP_RENAME,	   /* csvp_rename, name, new name -> nothing */
+	CSVP_READLINK,	   /* csvp_ino -> target */
+	CSVP_READDIR,	   /* csvp_readdir -> csvp_dirent, name, ... */
+	CSVP_OPEN,	   /* csvp_ino -> csvp_attr; the inode stays while it is open somewhere */
+	CSVP_CLOSE,	   /* csvp_close -> nothing; the last close on this node, tokens returned */
+	CSVP_LAYOUT,	   /* csvp_layout -> csvp_layout_reply, csvp_extent[], inline data */
+	CSVP_COMMIT,	   /* csvp_commit, csvp_range[] -> csvp_size */
+	CSVP_WRITE_INLINE, /* csvp_write_inline, data -> csvp_size */
+	CSVP_FALLOCATE,	   /* csvp_fallocate -> csvp_size */
+	CSVP_SEEK,	   /* csvp_seek -> csvp_size (the offset) */
+	CSVP_STATFS,	   /* nothing -> csvp_statfs */
+	CSVP_SYNC,	   /* nothing -> nothing; what was answered before is stable */
+
+	CSVP_RECALL = 64, /* callback: csvp_recall -> csvp_recall_reply */
+	CSVP_TIMES,	  /* callback: csvp_ino -> csvp_recall_reply; the token stays */
+	CSVP_OP_LIMIT
+};
+
+#define CSVP_REPLY 1u
+#define CSVP_LAST 2u
+
+struct csvp_hdr {
+	struct le32 magic;   /* 0x00 */
+	struct le16 version; /* 0x04 */
+	struct le16 op;	     /* 0x06 */
+	struct le32 flags;   /* 0x08 */
+	struct le32 status;  /* 0x0c reply: 0 or a negative code in two's complement */
+	struct le64 xid;     /* 0x10 the asking side's number */
+	struct le64 epoch;   /* 0x18 of the coordinator that is meant or answers */
+	struct le64 seq;     /* 0x20 with slot: exactly once (docs/DESIGN.md, 5) */
+	struct le16 slot;    /* 0x28 CSVP_NO_SLOT: may be carried out twice */
+	struct le16 pad0;    /* 0x2a */
+	struct le32 len;     /* 0x2c of the whole message */
+};
+static_assert(sizeof(struct csvp_hdr) == 0x30, "wire");
+
+struct csvp_hello {
+	uint8_t uuid[16];
+	struct le32 node;
+	struct le32 pad;
+	struct le64 generation;
+};
+
+struct csvp_hello_reply {
+	struct le64 epoch;
+	struct le32 coord_node;
+	struct le32 nr_slots;
+	struct le32 recall_ms; /* how long a recall may take before the node is fenced */
+	struct le32 pad;
+};
+
+enum csvp_mode { CSVP_NONE, CSVP_READ, CSVP_WRITE, CSVP_EXCL };
+
+struct csvp_reassert {
+	struct le64 ino;
+	struct le32 mode;  /* enum csvp_mode */
+	struct le32 opens; /* 1 = open on this node */
+};
+
+struct csvp_ino {
+	struct le64 ino;
+};
+
+struct csvp_attr {
+	struct le64 ino;
+	struct le32 mode, nlink, uid, gid;
+	struct le64 size, nr_blks, rdev;
+	struct le64 atime_ns, mtime_ns, ctime_ns, btime_ns;
+};
+static_assert(sizeof(struct csvp_attr) == 80, "wire");
+
+struct csvp_name { /* name_len bytes follow */
+	struct le64 dir;
+	struct le64 arg;
+	struct le64 now_ns;
+	struct le32 name_len;
+	struct le32 pad;
+};
+
+struct csvp_getattr {
+	struct le64 ino;
+	struct le64 wrote_ns; /* when this node last wrote and has not said so yet, 0 = no */
+};
+
+struct csvp_setattr {
+	struct le64 ino;
+	struct le32 mask; /* enum csv_attr_mask */
+	struct le32 mode, uid, gid;
+	struct le64 size;
+	struct le64 atime_ns, mtime_ns, ctime_ns;
+};
+
+struct csvp_create { /* name_len, then target_len bytes follow */
+	struct le64 dir;
+	struct le32 mode, uid, gid;
+	struct le32 open; /* 1 = also open it */
+	struct le64 rdev;
+	struct le64 now_ns;
+	struct le32 name_len, target_len;
+};
+
+struct csvp_rename { /* name_len, then new_name_len bytes follow */
+	struct le64 dir, new_dir;
+	struct le64 now_ns;
+	struct le32 flags; /* CSV_RENAME_* */
+	struct le32 name_len, new_name_len;
+	struct le32 pad;
+};
+
+struct csvp_readdir {
+	struct le64 dir;
+	struct le64 after; /* cookie */
+	struct le32 max_bytes;
+	struct le32 pad;
+};
+
+struct csvp_dirent { /* name_len bytes and padding to 8 follow */
+	struct csvp_attr attr;
+	struct le64 cookie;
+	struct le32 name_len;
+	struct le32 type;
+};
+static_assert(sizeof(struct csvp_dirent) == 96, "wire");
+
+struct csvp_close {
+	struct le64 ino;
+	struct le64 wrote_ns; /* as in csvp_getattr */
+};
+
+#define CSVP_LAYOUT_ALLOC 1u	  /* allocate holes of the range, unwritten (way 2) */
+#define CSVP_LAYOUT_ZERO_AHEAD 2u /* allocate, zero, map as written (way 3) */
+struct csvp_layout {
+	struct le64 ino;
+	struct le64 blk, nr; /* range of interest, 4 KiB blocks; nr 0 = only the token and size */
+	struct le32 mode;    /* enum csvp_mode that is needed at least */
+	struct le32 flags;
+};
+
+struct csvp_extent {
+	struct le64 blk, nr, phys;
+	struct le32 state; /* enum csv_ext_state */
+	struct le32 pad;
+};
+static_assert(sizeof(struct csvp_extent) == 32, "wire");
+
+#define CSVP_MAX_EXTENTS 512u
+
+struct csvp_layout_reply { /* nr_extents csvp_extent, then inline_len bytes follow */
+	struct le64 size;
+	struct le32 mode; /* granted */
+	struct le32 nr_extents;
+	struct le32 inline_len; /* of an inline file: all of its bytes */
+	struct le32 is_inline;
+};
+
+struct csvp_range { /* 4 KiB blocks of the file */
+	struct le64 blk, nr;
+};
+
+/* The blocks of each range become written: they must all be unwritten, else -ERR_STALE and nothing
+ * was done (write again). The size grows to new_size. */
+struct csvp_commit {
+	struct le64 ino;
+	struct le64 new_size; /* 0 = does not grow */
+	struct le64 wrote_ns;
+	struct le32 nr_ranges;
+	struct le32 pad;
+};
+
+struct csvp_write_inline { /* len bytes follow */
+	struct le64 ino;
+	struct le64 off_bytes;
+	struct le64 wrote_ns;
+	struct le32 len;
+	struct le32 append; /* 1 = at the end of file, off_bytes does not count */
+};
+
+struct csvp_size {
+	struct le64 size;
+};
+
+#define CSVP_FALLOC_KEEP_SIZE 1u /* as Linux's FALLOC_FL_* */
+#define CSVP_FALLOC_PUNCH 2u
+#define CSVP_FALLOC_ZERO 16u
+struct csvp_fallocate {
+	struct le64 ino;
+	struct le64 off_bytes, len_bytes;
+	struct le64 now_ns;
+	struct le32 mode;
+	struct le32 pad;
+};
+
+struct csvp_seek {
+	struct le64 ino;
+	struct le64 off_bytes;
+	struct le32 data; /* 1 = SEEK_DATA, 0 = SEEK_HOLE */
+	struct le32 pad;
+};
+
+struct csvp_statfs {
+	struct le64 nr_blks, free_blks, nr_inodes;
+};
+
+struct csvp_recall {
+	struct le64 ino;
+	struct le32 mode; /* keep at most this */
+	struct le32 pad;
+};
+
+struct csvp_recall_reply {
+	struct le64 wrote_ns;
+};
+
+#endif
