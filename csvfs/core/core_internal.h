@@ -129,13 +129,13 @@ struct csv_driver {
 	struct list syncs;   /* csv_op_sync() callers */
 	struct jnl_wait ckpt_wait;
 	bool ckpt_busy;
-	bool queued; /* work is handed to the loop */
 	uint64_t nr_ops; /* submitted and not done */
 	uint64_t runs, reruns, commits, aborts; /* counters */
-	struct loop_work work;
+	struct csv_kick *kick; /* what the loop is handed; outlives the engine if need be */
 };
 
-void csv_driver_init(struct csv_driver *drv);
+int csv_driver_init(struct csv_fs *fs) __attribute__((warn_unused_result));
+void csv_driver_exit(struct csv_fs *fs);
 /* Has the loop run the driver. */
 void csv_driver_kick(struct csv_fs *fs);
 /* A read has ended: its waiters run again, or end with err. */
@@ -183,6 +183,9 @@ bool csv_fs_idle(struct csv_fs *fs);
 
 /* Geometry from a superblock, all of it checked. Any error is -ERR_CORRUPT, *why says what. */
 int csv_super_decode(const void *block, struct csv_geometry *ret, const char **why)
+	__attribute__((warn_unused_result));
+/* Likewise, and its header; the block was read from blk. (verify.c) */
+int csv_super_check(const void *block, uint64_t blk, struct csv_geometry *ret, const char **why)
 	__attribute__((warn_unused_result));
 /* Fills the fields behind the header from geom (the header is csv_blk_seal's). */
 void csv_super_encode(void *block, const struct csv_geometry *geom);
