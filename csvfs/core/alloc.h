@@ -26,6 +26,12 @@ int csv_alloc_meta(struct csv_txn *txn, uint64_t hint_blk, uint64_t *ret_blk)
 int csv_alloc_data(struct csv_txn *txn, uint64_t hint_blk, uint64_t want, uint64_t *ret_blk,
 	uint64_t *ret_nr) __attribute__((warn_unused_result, nonnull));
 
+/* Where a file without blocks begins: spreads files over groups, and within them. */
+uint64_t csv_alloc_data_hint(struct csv_txn *txn, uint64_t ino);
+
+/* -ENOSPC when only the last few blocks are left, which are for operations that free some. */
+int csv_alloc_room(struct csv_txn *txn) __attribute__((warn_unused_result));
+
 /* Frees a run; bounded to CSV_FREE_MAX_BLKS a call. -ERR_CORRUPT: part of it was free already. */
 #define CSV_FREE_MAX_BLKS (8u * CSV_BITMAP_BITS)
 int csv_alloc_release(struct csv_txn *txn, uint64_t blk, uint64_t nr)
