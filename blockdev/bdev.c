@@ -129,7 +129,7 @@ static int find_backend(const char *scheme, const struct bdev_ops **ret_ops, cha
 static int open_backend(const char *text, const struct bdev_opts *opts, struct bdev **ret_bdev,
 	char **ret_error)
 {
-	const struct bdev_ops *ops;
+	const struct bdev_ops *ops = NULL;
 	struct bdev *bdev = NULL;
 	struct bdev_uri *uri;
 	int err = bdev_uri_parse(text, &uri, ret_error);

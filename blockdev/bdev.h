@@ -201,9 +201,14 @@ struct bdev_counters {
 };
 void bdev_counters(const struct bdev *bdev, struct bdev_counters *ret_counters);
 
-/* For tests: a ram: device forgets all registrations, as a target does that restarts; each queue's
- * next request finds out (B5). Any thread. */
+/* For tests, with a ram: device (also below filters), from any thread: */
+/* Forgets all registrations, as a target does that restarts; each queue's next request finds out
+ * (B5). */
 void bdev_ram_restart(struct bdev *bdev);
+/* Cuts the path of every queue, of all bdevs that share the disk, and restores it (B4). */
+void bdev_ram_cut(struct bdev *bdev, bool cut);
+/* With "?cache": loses all that was not flushed. Nothing is in flight. */
+void bdev_ram_power_loss(struct bdev *bdev);
 
 /* ---- filters, for tests and experiments; each owns the lower device from then on ---- */
 

@@ -5,6 +5,8 @@
  * R1  A disk's lock covers its bytes and its reservations: a write that passed the check has been
  *     carried out before a PREEMPT is.
  * R2  Disks with a name live as long as a bdev of this process has them open.
+ * R3  While a disk is cut, a queue that is asked for something loses its path, and looks again
+ *     every few ms.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +23,8 @@ struct ram_disk {
 	uint64_t size_bytes;
 	pthread_mutex_t lock;
 	struct ram_pr pr;
+	struct ram_cache cache;
+	bool cut;
 };
 
 struct ram {
@@ -31,6 +35,7 @@ struct ram {
 struct ram_queue {
 	struct bdev_queue queue;
 	struct ram_nexus nexus;
+	struct ev_timer retry; /* runs while the path is down */
 };
 
 static struct list disks = LIST_INIT(disks);
@@ -55,28 +60,36 @@ static void zero_range(char *p, uint64_t n)
 	memset(p + head + middle, 0, n - head - middle);
 }
 
-static int carry_out(struct ram_disk *disk, struct ram_nexus *nexus, struct bdev_io *io)
+static int change(struct ram_disk *disk, struct ram_nexus *nexus, struct bdev_io *io)
 {
 	char *at = disk->mem + io->off_bytes;
-	int err;
+	int err = ram_pr_check_write(&disk->pr, nexus);
 
+	if (err)
+		return err;
+	/* The common code emulates what the device has not got. */
+	assert(!(io->flags & BDEV_FUA) || (io->queue->bdev->geom.caps & BDEV_CAN_FUA));
+	if (io->op == BDEV_WRITE)
+		bdev_iov_to_buf(io->iov, io->nr_iov, at, io->len_bytes);
+	else
+		zero_range(at, io->len_bytes);
+	ram_cache_changed(&disk->cache, io->off_bytes, io->len_bytes, io->flags & BDEV_FUA);
+	return 0;
+}
+
+static int carry_out(struct ram_disk *disk, struct ram_nexus *nexus, struct bdev_io *io)
+{
 	switch (io->op) {
 	case BDEV_READ:
-		bdev_iov_from_buf(io->iov, io->nr_iov, at, io->len_bytes);
-		return 0;
-	case BDEV_FLUSH:
+		bdev_iov_from_buf(io->iov, io->nr_iov, disk->mem + io->off_bytes, io->len_bytes);
 		return 0;
 	case BDEV_WRITE:
-		err = ram_pr_check_write(&disk->pr, nexus);
-		if (!err)
-			bdev_iov_to_buf(io->iov, io->nr_iov, at, io->len_bytes);
-		return err;
 	case BDEV_DISCARD:
 	case BDEV_WRITE_ZEROES:
-		err = ram_pr_check_write(&disk->pr, nexus);
-		if (!err)
-			zero_range(at, io->len_bytes);
-		return err;
+		return change(disk, nexus, io);
+	case BDEV_FLUSH:
+		ram_cache_flush(&disk->cache);
+		return 0;
 	case BDEV_LUN_RESET:
 		ram_pr_attention(&disk->pr, nexus);
 		return 0;
@@ -87,18 +100,25 @@ static int carry_out(struct ram_disk *disk, struct ram_nexus *nexus, struct bdev
 
 static void ram_submit(struct bdev_queue *queue, struct bdev_io *io)
 {
-	struct ram_nexus *nexus = &container_of(queue, struct ram_queue, queue)->nexus;
+	struct ram_queue *rq = container_of(queue, struct ram_queue, queue);
 	struct ram_disk *disk = to_disk(queue->bdev);
-	bool attention;
+	bool cut, attention = false;
 	int err = 0;
 
 	pthread_mutex_lock(&disk->lock);
-	attention = nexus->attention;
-	nexus->attention = false;
-	if (!attention)
-		err = carry_out(disk, nexus, io);
+	cut = disk->cut;
+	if (!cut) {
+		attention = rq->nexus.attention;
+		rq->nexus.attention = false;
+	}
+	if (!cut && !attention)
+		err = carry_out(disk, &rq->nexus, io);
 	pthread_mutex_unlock(&disk->lock);
-	if (attention) {
+	if (cut) {
+		bdev_queue_path_lost(queue);
+		bdev_io_requeue(io);
+		ev_timer_again(loop_ev(queue->loop), &rq->retry);
+	} else if (attention) {
 		bdev_queue_gate_close(queue);
 		bdev_io_requeue(io);
 	} else {
@@ -106,54 +126,109 @@ static void ram_submit(struct bdev_queue *queue, struct bdev_io *io)
 	}
 }
 
-void bdev_ram_restart(struct bdev *bdev)
+/* The path is down (R3). */
+static void retry_cb(struct ev_loop *ev, struct ev_timer *timer, int revents)
 {
-	struct ram_disk *disk;
+	struct bdev_queue *queue = timer->data;
+	struct ram_disk *disk = to_disk(queue->bdev);
+	bool cut;
 
+	pthread_mutex_lock(&disk->lock);
+	cut = disk->cut;
+	pthread_mutex_unlock(&disk->lock);
+	if (cut)
+		return;
+	ev_timer_stop(ev, timer);
+	bdev_queue_path_up(queue);
+}
+
+/* ---- what tests do to it ---- */
+
+static struct ram_disk *find_disk(struct bdev *bdev)
+{
 	while (bdev->lower)
 		bdev = bdev->lower;
 	assert(bdev->ops == &bdev_ram_ops);
-	disk = to_disk(bdev);
+	return to_disk(bdev);
+}
+
+void bdev_ram_restart(struct bdev *bdev)
+{
+	struct ram_disk *disk = find_disk(bdev);
+
 	pthread_mutex_lock(&disk->lock);
 	ram_pr_forget(&disk->pr);
 	pthread_mutex_unlock(&disk->lock);
 }
 
+void bdev_ram_cut(struct bdev *bdev, bool cut)
+{
+	struct ram_disk *disk = find_disk(bdev);
+
+	pthread_mutex_lock(&disk->lock);
+	disk->cut = cut;
+	pthread_mutex_unlock(&disk->lock);
+}
+
+void bdev_ram_power_loss(struct bdev *bdev)
+{
+	struct ram_disk *disk = find_disk(bdev);
+
+	pthread_mutex_lock(&disk->lock);
+	ram_cache_power_loss(&disk->cache);
+	pthread_mutex_unlock(&disk->lock);
+}
+
 /* ---- opening ---- */
 
-static int disk_new(const char *name, uint64_t size_bytes, struct ram_disk **ret_disk)
+static void disk_free(struct ram_disk *disk)
+{
+	ram_cache_destroy(&disk->cache);
+	if (disk->mem)
+		munmap(disk->mem, disk->size_bytes);
+	pthread_mutex_destroy(&disk->lock);
+	free(disk->name);
+	free(disk);
+}
+
+static int disk_new(const char *name, uint64_t size_bytes, bool cache, struct ram_disk **ret_disk)
 {
 	struct ram_disk *disk = calloc(1, sizeof(*disk));
+	void *mem;
 
 	if (!disk)
 		return -ENOMEM;
-	disk->name = name ? strdup(name) : NULL;
-	disk->mem = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (disk->mem == MAP_FAILED || (name && !disk->name)) {
-		if (disk->mem != MAP_FAILED)
-			munmap(disk->mem, size_bytes);
-		free(disk->name);
-		free(disk);
-		return -ENOMEM;
-	}
 	disk->size_bytes = size_bytes;
 	disk->refs = 1;
 	pthread_mutex_init(&disk->lock, NULL);
 	ram_pr_init(&disk->pr);
 	list_init(&disk->link);
+	mem = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem == MAP_FAILED)
+		goto out;
+	disk->mem = mem;
+	disk->name = name ? strdup(name) : NULL;
+	if (name && !disk->name)
+		goto out;
+	if (cache && ram_cache_init(&disk->cache, disk->mem, size_bytes))
+		goto out;
 	*ret_disk = disk;
 	return 0;
+out:
+	disk_free(disk);
+	return -ENOMEM;
 }
 
-static int disk_get(const char *name, uint64_t size_bytes, struct ram_disk **ret_disk)
+/* cache counts for who makes it. */
+static int disk_get(const char *name, uint64_t size_bytes, bool cache, struct ram_disk **ret_disk)
 {
 	struct ram_disk *disk = NULL;
 	struct list *pos;
 	int err = 0;
 
 	if (!name)
-		return disk_new(NULL, size_bytes, ret_disk);
+		return disk_new(NULL, size_bytes, cache, ret_disk);
 	pthread_mutex_lock(&disks_lock);
 	list_for_each(pos, &disks) {
 		struct ram_disk *d = list_entry(pos, struct ram_disk, link);
@@ -162,7 +237,7 @@ static int disk_get(const char *name, uint64_t size_bytes, struct ram_disk **ret
 			disk = d;
 	}
 	if (!disk) {
-		err = disk_new(name, size_bytes, &disk);
+		err = disk_new(name, size_bytes, cache, &disk);
 		if (!err)
 			list_add_tail(&disks, &disk->link);
 	} else if (disk->size_bytes != size_bytes) {
@@ -185,12 +260,8 @@ static void disk_put(struct ram_disk *disk)
 	if (last)
 		list_del(&disk->link);
 	pthread_mutex_unlock(&disks_lock);
-	if (!last)
-		return;
-	munmap(disk->mem, disk->size_bytes);
-	pthread_mutex_destroy(&disk->lock);
-	free(disk->name);
-	free(disk);
+	if (last)
+		disk_free(disk);
 }
 
 /* "no=fua+flush": takes caps away, to try what the common code does without them. */
@@ -228,6 +299,8 @@ static int set_param(struct bdev_geom *geom, const char *key, const char *value)
 		return drop_caps(&geom->caps, value);
 	if (strcmp(key, "name") == 0)
 		return *value ? 0 : -EINVAL;
+	if (strcmp(key, "cache") == 0)
+		return *value ? -EINVAL : 0;
 	if (bdev_parse_size(value, &n) || n == 0 || n > UINT32_MAX)
 		return -EINVAL;
 	if (strcmp(key, "block") == 0)
@@ -261,7 +334,7 @@ static int set_params(struct bdev_geom *geom, const struct bdev_uri *uri, char *
 static int ram_open(struct bdev *bdev, const struct bdev_uri *uri, char **ret_error)
 {
 	struct bdev_geom *geom = &bdev->geom;
-	char *name = bdev_uri_param(uri, "name");
+	char *name = bdev_uri_param(uri, "name"), *cache = bdev_uri_param(uri, "cache");
 	int err;
 
 	*geom = (struct bdev_geom){
@@ -282,13 +355,15 @@ static int ram_open(struct bdev *bdev, const struct bdev_uri *uri, char **ret_er
 	err = set_params(geom, uri, ret_error);
 	if (err)
 		goto out;
-	err = disk_get(name, geom->size_bytes, &container_of(bdev, struct ram, bdev)->disk);
+	err = disk_get(name, geom->size_bytes, cache != NULL,
+		&container_of(bdev, struct ram, bdev)->disk);
 	if (err == -EINVAL)
 		bdev_fail(ret_error, err, "%s: it exists with another size", uri->text);
 	else if (err)
 		bdev_fail(ret_error, err, "%s: no memory", uri->text);
 out:
 	free(name);
+	free(cache);
 	return err;
 }
 
@@ -299,20 +374,25 @@ static void ram_close(struct bdev *bdev)
 
 static int ram_queue_open(struct bdev_queue *queue)
 {
+	struct ram_queue *rq = container_of(queue, struct ram_queue, queue);
 	struct ram_disk *disk = to_disk(queue->bdev);
 
+	ev_timer_init(&rq->retry, retry_cb, 0, 0.005);
+	rq->retry.data = queue;
 	pthread_mutex_lock(&disk->lock);
-	ram_pr_join(&disk->pr, &container_of(queue, struct ram_queue, queue)->nexus);
+	ram_pr_join(&disk->pr, &rq->nexus);
 	pthread_mutex_unlock(&disk->lock);
 	return 0;
 }
 
 static void ram_queue_close(struct bdev_queue *queue)
 {
+	struct ram_queue *rq = container_of(queue, struct ram_queue, queue);
 	struct ram_disk *disk = to_disk(queue->bdev);
 
+	ev_timer_stop(loop_ev(queue->loop), &rq->retry);
 	pthread_mutex_lock(&disk->lock);
-	ram_pr_leave(&disk->pr, &container_of(queue, struct ram_queue, queue)->nexus);
+	ram_pr_leave(&disk->pr, &rq->nexus);
 	pthread_mutex_unlock(&disk->lock);
 }
 
