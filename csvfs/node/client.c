@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Calls to the coordinator (N1).
+ *
+ * Connection states:
+ *   down   -> hello      node_connected: HELLO is sent
+ *   hello  -> ready      its answer: tokens are reasserted, outstanding calls resent in order
+ *   any    -> down       node_disconnected
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "csvfs/node/node_internal.h"
+#include "util/err.h"
+#include "util/log.h"
+
+int client_send(struct node *node, struct csvp_msg *msg)
+{
+	int err = csvp_finish(msg);
+
+	if (err)
+		return err;
+	csvp_hdr(msg)->epoch = le64_of(node->epoch);
+	return node->cfg.send(node->cfg.arg, msg->data, msg->len);
+}
+
+static int free_slot(struct node *node)
+{
+	for (unsigned i = 0; i < NODE_SLOTS; i++)
+		if (!node->slot_used[i])
+			return (int)i;
+	return -1;
+}
+
+static void call_transmit(struct node_call *call)
+{
+	struct node *node = call->node;
+
+	if (!node->ready)
+		return; /* sent when it is */
+	csvp_hdr(&call->msg)->epoch = le64_of(node->epoch);
+	node->cfg.send(node->cfg.arg, call->msg.data, call->msg.len);
+	if (call->sent)
+		node->stats.resent++;
+	call->sent = true;
+}
+
+/* The call leaves; its slot goes to the next that waits for one. */
+static void call_begin(struct node_call *call);
+
+static void call_end(struct node_call *call, int status, struct csvp_in *reply)
+{
+	struct node *node = call->node;
+
+	list_del(&call->link);
+	htab_remove(&node->by_xid, &call->hash);
+	if (call->slot >= 0) {
+		node->slot_used[call->slot] = false;
+		if (!list_empty(&node->waiting)) {
+			struct node_call *next = list_entry(node->waiting.next, struct node_call, link);
+			list_del(&next->link);
+			call_begin(next);
+		}
+	}
+	csvp_free(&call->msg);
+	call->done(call, status, reply);
+}
+
+static void call_begin(struct node_call *call)
+{
+	struct node *node = call->node;
+	struct csvp_hdr *hdr = csvp_hdr(&call->msg);
+
+	call->slot = -1;
+	if (call->modifies) {
+		int slot = free_slot(node);
+		if (slot < 0) {
+			list_add_tail(&node->waiting, &call->link);
+			return;
+		}
+		call->slot = slot;
+		node->slot_used[slot] = true;
+		hdr->slot = le16_of((uint16_t)slot);
+		hdr->seq = le64_of(++node->slot_seq[slot]);
+	}
+	call->xid = node->next_xid++;
+	hdr->xid = le64_of(call->xid);
+	call->sent = false;
+	call->sent_ns = clock_mono_ns();
+	list_add_tail(&node->calls, &call->link);
+	htab_insert(&node->by_xid, call->xid, &call->hash);
+	node->stats.calls[le16_get(hdr->op)]++;
+	call_transmit(call);
+}
+
+static void call_start(struct loop_work *work)
+{
+	struct node_call *call = container_of(work, struct node_call, work);
+	int err = csvp_finish(&call->msg);
+
+	if (!err)
+		err = atomic_load(&call->node->failed);
+	if (err) {
+		csvp_free(&call->msg);
+		call->done(call, err, NULL);
+		return;
+	}
+	call_begin(call);
+}
+
+void node_call(struct node *node, struct node_call *call)
+{
+	call->node = node;
+	call->work.fn = call_start;
+	loop_post(node->cfg.loop, &call->work);
+}
+
+/* ---- connection ---- */
+
+void node_connected(struct node *node, uint64_t epoch)
+{
+	struct csvp_msg msg;
+
+	node->connected = true;
+	node->ready = false;
+	node->epoch = epoch;
+	node->stats.reconnects++;
+	csvp_begin(&msg, CSVP_HELLO, 0, 0, 0);
+	struct csvp_hello *hello = csvp_put(&msg, sizeof(*hello));
+	if (hello) {
+		memcpy(hello->uuid, node->cfg.uuid, sizeof(hello->uuid));
+		hello->node = le32_of(node->cfg.node);
+		hello->generation = le64_of(node->cfg.generation);
+	}
+	if (client_send(node, &msg))
+		log_warn("hello to the coordinator was not sent");
+	csvp_free(&msg);
+}
+
+void node_disconnected(struct node *node)
+{
+	node->connected = node->ready = false;
+}
+
+static int hello_answered(struct node *node, struct csvp_in *in)
+{
+	const struct csvp_hello_reply *reply = csvp_get(in, sizeof(*reply));
+	struct list *pos, *tmp;
+
+	if (!reply)
+		return -EPROTO;
+	node->epoch = le64_get(reply->epoch);
+	int err = inodes_reassert(node);
+	if (err)
+		return err;
+	node->ready = true;
+	list_for_each_safe (pos, tmp, &node->calls)
+		call_transmit(list_entry(pos, struct node_call, link));
+	return 0;
+}
+
+int node_message(struct node *node, const void *data, uint32_t len)
+{
+	struct csvp_in in;
+	int err = csvp_open(&in, data, len);
+
+	if (err)
+		return err;
+	unsigned op = le16_get(in.hdr->op);
+	if (!(le32_get(in.hdr->flags) & CSVP_REPLY)) {
+		const struct csvp_recall *body = csvp_get(&in, sizeof(*body));
+		uint32_t mode = body ? le32_get(body->mode) : CSVP_EXCL;
+		if (op == CSVP_RECALL && mode < CSVP_EXCL)
+			inode_recall(node, in.hdr, le64_get(body->ino), mode);
+		else if (op == CSVP_TIMES && body)
+			inode_times(node, in.hdr, le64_get(body->ino));
+		else
+			return -EPROTO;
+		return 0;
+	}
+	int status = csvp_status(in.hdr);
+	if (op == CSVP_HELLO)
+		return status ? status : hello_answered(node, &in);
+	if (op == CSVP_REASSERT)
+		return status;
+	struct htab_node *n = htab_find(&node->by_xid, le64_get(in.hdr->xid));
+	if (!n)
+		return 0; /* the answer to a first sending, the second one was faster */
+	struct node_call *call = container_of(n, struct node_call, hash);
+	if (op != le16_get(csvp_hdr(&call->msg)->op) || status > 0)
+		return -EPROTO;
+	call_end(call, status, status ? NULL : &in);
+	return 0;
+}
+
+void node_fail(struct node *node, int err)
+{
+	atomic_store(&node->failed, err);
+	node->ready = false;
+	while (!list_empty(&node->waiting)) {
+		struct node_call *call = list_entry(node->waiting.next, struct node_call, link);
+		list_del(&call->link);
+		csvp_free(&call->msg);
+		call->done(call, err, NULL);
+	}
+	while (!list_empty(&node->calls))
+		call_end(list_entry(node->calls.next, struct node_call, link), err, NULL);
+	inodes_fail(node);
+}
+
+int node_new(const struct node_cfg *cfg, struct node **ret_node)
+{
+	struct node *node = calloc(1, sizeof(*node));
+	struct bdev_geom geom = bdev_geom(cfg->bdev);
+
+	if (!node)
+		return -ENOMEM;
+	node->cfg = *cfg;
+	node->block_bytes = geom.block_bytes;
+	node->global_flush = geom.caps & BDEV_GLOBAL_FLUSH;
+	pthread_mutex_init(&node->table_lock, NULL);
+	htab_init(&node->inodes);
+	htab_init(&node->by_xid);
+	list_init(&node->calls);
+	list_init(&node->waiting);
+	node->next_xid = 1;
+	*ret_node = node;
+	return 0;
+}
+
+void node_free(struct node *node)
+{
+	if (!node)
+		return;
+	assert(list_empty(&node->calls) && list_empty(&node->waiting));
+	htab_done(&node->by_xid);
+	htab_done(&node->inodes);
+	pthread_mutex_destroy(&node->table_lock);
+	free(node);
+}
+
+void node_stats(struct node *node, struct node_stats *ret)
+{
+	*ret = node->stats;
+	for (int i = 0; i < 2; i++) {
+		ret->io_ops[i] = atomic_load(&node->io_ops[i]);
+		ret->io_bytes[i] = atomic_load(&node->io_bytes[i]);
+	}
+	pthread_mutex_lock(&node->table_lock);
+	ret->nr_inodes = htab_count(&node->inodes);
+	pthread_mutex_unlock(&node->table_lock);
+	ret->outstanding = htab_count(&node->by_xid);
+	ret->connected = node->ready;
+	ret->epoch = node->epoch;
+	ret->waiting_ns = 0;
+	if (!list_empty(&node->calls))
+		ret->waiting_ns = clock_mono_ns() -
+			list_entry(node->calls.next, struct node_call, link)->sent_ns;
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Inodes that are open on this node: tokens, recalls, reassertion. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "csvfs/node/node_internal.h"
+#include "util/err.h"
+#include "util/log.h"
+
+#define REASSERT_PER_MSG 4096u
+
+struct node_inode *inode_find(struct node *node, uint64_t ino)
+{
+	struct htab_node *n = htab_find(&node->inodes, ino);
+
+	return n ? container_of(n, struct node_inode, hash) : NULL;
+}
+
+static struct node_inode *inode_new(struct node *node, uint64_t ino)
+{
+	struct node_inode *ni = calloc(1, sizeof(*ni));
+
+	if (!ni)
+		return NULL;
+	ni->node = node;
+	pthread_mutex_init(&ni->lock, NULL);
+	list_init(&ni->waiters);
+	htab_insert(&node->inodes, ino, &ni->hash);
+	return ni;
+}
+
+struct node_inode *node_open(struct node *node, uint64_t ino, bool *ret_first)
+{
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	if (!ni)
+		ni = inode_new(node, ino);
+	if (ni)
+		*ret_first = ni->opens++ == 0;
+	pthread_mutex_unlock(&node->table_lock);
+	return ni;
+}
+
+static void close_answered(struct node_call *call, int status, struct csvp_in *reply)
+{
+	free(call);
+}
+
+/* On the service thread, so that a recall never meets an inode that is being freed. An open that
+ * came meanwhile keeps it. */
+static void close_last(struct loop_work *work)
+{
+	struct node_inode *ni = container_of(work, struct node_inode, close_work);
+	struct node *node = ni->node;
+
+	pthread_mutex_lock(&node->table_lock);
+	pthread_mutex_lock(&ni->lock);
+	ni->close_waits = ni->recall_pending;
+	pthread_mutex_unlock(&ni->lock);
+	if (!ni->close_waits)
+		ni->closing = false;
+	bool last = ni->opens == 0 && !ni->close_waits;
+	if (last)
+		htab_remove(&node->inodes, &ni->hash);
+	pthread_mutex_unlock(&node->table_lock);
+	if (!last)
+		return;
+	struct node_call *call = calloc(1, sizeof(*call));
+	if (!call) {
+		log_warn("inode %llu: no memory to close it; it stays open for the coordinator",
+			(unsigned long long)ni->hash.key);
+	} else {
+		csvp_begin(&call->msg, CSVP_CLOSE, 0, 0, 0);
+		struct csvp_close *body = csvp_put(&call->msg, sizeof(*body));
+		if (body) {
+			body->ino = le64_of(ni->hash.key);
+			body->wrote_ns = le64_of(ni->wrote_ns);
+		}
+		call->done = close_answered;
+		node_call(node, call);
+	}
+	assert(ni->inflight == 0 && list_empty(&ni->waiters));
+	layout_clear(&ni->layout);
+	pthread_mutex_destroy(&ni->lock);
+	free(ni);
+}
+
+void node_close(struct node *node, struct node_inode *ni)
+{
+	pthread_mutex_lock(&node->table_lock);
+	bool post = --ni->opens == 0 && !ni->closing;
+	ni->closing |= post;
+	pthread_mutex_unlock(&node->table_lock);
+	if (!post)
+		return;
+	ni->close_work.fn = close_last;
+	loop_post(node->cfg.loop, &ni->close_work);
+}
+
+uint64_t node_wrote_ns(struct node *node, uint64_t ino)
+{
+	uint64_t ns = 0;
+
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	if (ni) {
+		pthread_mutex_lock(&ni->lock);
+		ns = ni->wrote_ns;
+		pthread_mutex_unlock(&ni->lock);
+	}
+	pthread_mutex_unlock(&node->table_lock);
+	return ns;
+}
+
+void inode_wrote(struct node_inode *ni)
+{
+	ni->wrote_ns = clock_real_ns();
+}
+
+void inode_wake(struct node_inode *ni)
+{
+	while (!list_empty(&ni->waiters)) {
+		struct node_io *io = list_entry(ni->waiters.next, struct node_io, link);
+		list_del(&io->link);
+		io_restart(io);
+	}
+}
+
+/* ---- recalls ---- */
+
+static void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns)
+{
+	struct csvp_msg msg;
+
+	csvp_begin(&msg, op, CSVP_REPLY, 0, xid);
+	struct csvp_recall_reply *body = csvp_put(&msg, sizeof(*body));
+	if (body)
+		body->wrote_ns = le64_of(wrote_ns);
+	if (client_send(node, &msg))
+		log_debug("answer to a recall was not sent: it will be asked again");
+	csvp_free(&msg);
+}
+
+/* The I/O under the token has drained (and the kernel's pages are gone): give it up. */
+static void recall_apply(struct loop_work *work)
+{
+	struct node_inode *ni = container_of(work, struct node_inode, recall_work);
+	struct node *node = ni->node;
+
+	if (node->cfg.invalidate && !ni->invalidating) {
+		ni->invalidating = true;
+		node->cfg.invalidate(node->cfg.arg, ni->hash.key);
+		return; /* node_invalidated() comes back here */
+	}
+	ni->invalidating = false;
+	pthread_mutex_lock(&ni->lock);
+	ni->mode = ni->recall_mode;
+	if (ni->mode == CSVP_NONE)
+		layout_clear(&ni->layout);
+	else if (ni->mode == CSVP_WRITE)
+		layout_keep_written(&ni->layout);
+	uint64_t wrote_ns = ni->wrote_ns;
+	ni->wrote_ns = 0;
+	ni->recall_pending = ni->recall_posted = false;
+	inode_wake(ni);
+	pthread_mutex_unlock(&ni->lock);
+	recall_reply(node, CSVP_RECALL, ni->recall_xid, wrote_ns);
+	if (ni->close_waits)
+		loop_defer(node->cfg.loop, &ni->close_work);
+}
+
+void node_invalidated(struct node *node, uint64_t ino)
+{
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	pthread_mutex_unlock(&node->table_lock);
+	if (ni && ni->invalidating)
+		recall_apply(&ni->recall_work);
+}
+
+void inode_settle(struct node_inode *ni)
+{
+	if (ni->inflight)
+		return;
+	if (ni->recall_pending) {
+		if (ni->recall_posted)
+			return;
+		ni->recall_posted = true;
+		ni->recall_work.fn = recall_apply;
+		loop_post(ni->node->cfg.loop, &ni->recall_work);
+	} else {
+		inode_wake(ni);
+	}
+}
+
+void inode_recall(struct node *node, const struct csvp_hdr *hdr, uint64_t ino, enum csvp_mode mode)
+{
+	node->stats.recalls++;
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	pthread_mutex_unlock(&node->table_lock);
+	if (!ni) { /* closed: the CLOSE is on its way */
+		recall_reply(node, CSVP_RECALL, le64_get(hdr->xid), 0);
+		return;
+	}
+	pthread_mutex_lock(&ni->lock);
+	ni->recall_xid = le64_get(hdr->xid);
+	if (!ni->recall_pending) { /* else it is one that a lost connection made them repeat */
+		ni->recall_pending = true;
+		ni->recall_mode = mode;
+		inode_settle(ni);
+	}
+	pthread_mutex_unlock(&ni->lock);
+}
+
+void inode_times(struct node *node, const struct csvp_hdr *hdr, uint64_t ino)
+{
+	uint64_t wrote_ns = 0;
+
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	if (ni) {
+		pthread_mutex_lock(&ni->lock);
+		wrote_ns = ni->wrote_ns;
+		pthread_mutex_unlock(&ni->lock);
+	}
+	pthread_mutex_unlock(&node->table_lock);
+	recall_reply(node, CSVP_TIMES, le64_get(hdr->xid), wrote_ns);
+}
+
+int inodes_reassert(struct node *node)
+{
+	struct htab_node *n;
+	struct csvp_msg msg;
+	uint32_t nr = 0;
+	int err = 0;
+
+	csvp_begin(&msg, CSVP_REASSERT, 0, 0, 0);
+	pthread_mutex_lock(&node->table_lock);
+	htab_for_each (n, &node->inodes) {
+		struct node_inode *ni = container_of(n, struct node_inode, hash);
+		struct csvp_reassert *e = csvp_put(&msg, sizeof(*e));
+		if (!e)
+			break;
+		pthread_mutex_lock(&ni->lock);
+		e->ino = le64_of(n->key);
+		e->mode = le32_of(ni->mode);
+		e->opens = le32_of(1);
+		pthread_mutex_unlock(&ni->lock);
+		if (++nr % REASSERT_PER_MSG)
+			continue;
+		err = client_send(node, &msg);
+		csvp_free(&msg);
+		if (err)
+			break;
+		csvp_begin(&msg, CSVP_REASSERT, 0, 0, 0);
+	}
+	pthread_mutex_unlock(&node->table_lock);
+	if (!err && csvp_hdr(&msg)) {
+		csvp_hdr(&msg)->flags = le32_of(CSVP_LAST);
+		err = client_send(node, &msg);
+	}
+	csvp_free(&msg);
+	return err;
+}
+
+void inodes_fail(struct node *node)
+{
+	struct htab_node *n;
+
+	pthread_mutex_lock(&node->table_lock);
+	htab_for_each (n, &node->inodes) {
+		struct node_inode *ni = container_of(n, struct node_inode, hash);
+		pthread_mutex_lock(&ni->lock);
+		inode_wake(ni);
+		pthread_mutex_unlock(&ni->lock);
+	}
+	pthread_mutex_unlock(&node->table_lock);
+}
