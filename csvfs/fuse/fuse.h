@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The FUSE front end: a mount and its worker threads. The only code that includes libfuse.
+ *
+ * F1  Each FUSE request is answered exactly once, by a worker (READ, WRITE, FSYNC) or the service
+ *     thread (the rest); no thread waits for it.
+ * F2  A WRITE's payload lies page-aligned in the buffer that it was received in and goes to the
+ *     device from there; the request owns that buffer until it is answered.
+ */
+#ifndef CSVFS_FUSE_H
+#define CSVFS_FUSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bdev;
+struct node;
+struct fmount;
+
+struct fmount_cfg {
+	struct node *node;
+	struct bdev *bdev;
+	const char *source;	/* shown in /proc/mounts */
+	const char *mountpoint;
+	uint32_t nr_workers;	/* 0 = one for each CPU, at most 4 */
+	bool readonly, allow_other;
+	bool debug;
+	/* Any thread, once: unmounted from outside, or the FUSE device failed. */
+	void (*ended)(void *arg);
+	void *arg;
+};
+
+/* Mounts and starts the workers. Blocks while their queues connect. Errors: -EPERM, -ENOENT (the
+ * mount point), -EBUSY, as bdev_queue_open ... */
+int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
+	__attribute__((warn_unused_result, nonnull));
+
+/* Unmounts (if it still is mounted) and waits for the workers; requests that are under way are
+ * answered before, so what they wait for must still be served. NULL is allowed. */
+void fmount_stop(struct fmount *mount);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* READ, WRITE and FSYNC: from the FUSE request to the device and back on one worker's thread. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "csvfs/fuse/fuse_internal.h"
+#include "util/checked.h"
+#include "util/err.h"
+
+#define BLK 4096u
+
+struct fio {
+	struct node_io io;
+	fuse_req_t req;
+	struct fworker *w;
+	struct recv_buf *recv; /* WRITE: holds the payload */
+	size_t buf_size;       /* READ: of io.buf */
+};
+
+static void read_done(struct node_io *io, int status, uint32_t nr_bytes, uint32_t skip_bytes)
+{
+	struct fio *f = container_of(io, struct fio, io);
+
+	if (status)
+		fuse_reply_err(f->req, err_to_errno(status));
+	else
+		fuse_reply_buf(f->req, (const char *)io->buf + skip_bytes, nr_bytes);
+	buf_put(f->w->nw.pool, io->buf, f->buf_size);
+	free(f);
+}
+
+void fio_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct fworker *w = fworker_self;
+	struct fio *f = calloc(1, sizeof(*f));
+
+	if (!f) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	size = MIN(size, NODE_IO_MAX_BYTES);
+	f->req = req;
+	f->w = w;
+	f->buf_size = ALIGN_UP((uint64_t)off % BLK + size, BLK);
+	f->io.buf = buf_get(w->nw.pool, f->buf_size ? f->buf_size : BLK);
+	if (!f->io.buf) {
+		free(f);
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	f->io.op = NODE_READ;
+	f->io.worker = &w->nw;
+	f->io.ni = (struct node_inode *)(uintptr_t)fi->fh;
+	f->io.off_bytes = (uint64_t)off;
+	f->io.len_bytes = (uint32_t)size;
+	f->io.done = read_done;
+	node_io_submit(&f->io);
+}
+
+static void write_done(struct node_io *io, int status, uint32_t nr_bytes, uint32_t skip_bytes)
+{
+	struct fio *f = container_of(io, struct fio, io);
+
+	if (status)
+		fuse_reply_err(f->req, err_to_errno(status));
+	else
+		fuse_reply_write(f->req, nr_bytes);
+	recv_put(f->w, f->recv);
+	free(f);
+}
+
+void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+	struct fuse_file_info *fi)
+{
+	struct fworker *w = fworker_self;
+	struct fio *f = calloc(1, sizeof(*f));
+
+	if (!f) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	f->req = req;
+	f->w = w;
+	f->recv = w->recv;
+	w->taken = true;
+	f->io.op = NODE_WRITE;
+	f->io.worker = &w->nw;
+	f->io.ni = (struct node_inode *)(uintptr_t)fi->fh;
+	f->io.off_bytes = (uint64_t)off;
+	f->io.len_bytes = (uint32_t)size;
+	f->io.buf = (void *)(uintptr_t)buf;
+	f->io.append = fi->flags & O_APPEND;
+	f->io.done = write_done;
+	node_io_submit(&f->io);
+}
+
+struct fsync_req {
+	struct node_sync sync;
+	fuse_req_t req;
+};
+
+static void fsync_done(struct node_sync *sync, int status)
+{
+	struct fsync_req *f = container_of(sync, struct fsync_req, sync);
+
+	fuse_reply_err(f->req, status ? err_to_errno(status) : 0);
+	free(f);
+}
+
+/* What was acknowledged is on the LUN, records included: a flush makes it stable. */
+void fio_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct fsync_req *f = calloc(1, sizeof(*f));
+
+	if (!f) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	f->req = req;
+	f->sync.done = fsync_done;
+	node_sync(&fworker_self->nw, &f->sync);
+}

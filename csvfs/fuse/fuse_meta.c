@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* FUSE requests that the coordinator answers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "csvfs/fuse/fuse_internal.h"
+#include "util/checked.h"
+#include "util/err.h"
+
+#define BLK 4096u
+
+int64_t now_ns(void)
+{
+	return (int64_t)clock_real_ns();
+}
+
+static void fcall_done(struct node_call *call, int status, struct csvp_in *in)
+{
+	struct fcall *f = container_of(call, struct fcall, call);
+
+	if (status)
+		fuse_reply_err(f->req, err_to_errno(status));
+	else
+		f->reply(f, in);
+	free(f);
+}
+
+struct fcall *fcall_new(fuse_req_t req, enum csvp_op op,
+	void (*reply)(struct fcall *f, struct csvp_in *in))
+{
+	struct fcall *f = calloc(1, sizeof(*f));
+
+	if (!f) {
+		fuse_reply_err(req, ENOMEM);
+		return NULL;
+	}
+	f->req = req;
+	f->mount = fuse_req_userdata(req);
+	f->reply = reply;
+	f->call.done = fcall_done;
+	csvp_begin(&f->call.msg, op, 0, 0, 0);
+	return f;
+}
+
+void fcall_send(struct fcall *f)
+{
+	node_call(f->mount->node, &f->call);
+}
+
+static struct timespec to_timespec(struct le64 ns)
+{
+	int64_t v = (int64_t)le64_get(ns);
+	struct timespec ts = { v / 1000000000, v % 1000000000 };
+
+	if (ts.tv_nsec < 0) {
+		ts.tv_nsec += 1000000000;
+		ts.tv_sec--;
+	}
+	return ts;
+}
+
+static int64_t from_timespec(struct timespec ts)
+{
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+void attr_to_stat(struct stat *st, const struct csvp_attr *a)
+{
+	*st = (struct stat){
+		.st_ino = le64_get(a->ino),
+		.st_mode = le32_get(a->mode),
+		.st_nlink = le32_get(a->nlink),
+		.st_uid = le32_get(a->uid),
+		.st_gid = le32_get(a->gid),
+		.st_rdev = le64_get(a->rdev),
+		.st_size = (off_t)le64_get(a->size),
+		.st_blksize = BLK,
+		.st_blocks = (blkcnt_t)(le64_get(a->nr_blks) * (BLK / 512)),
+		.st_atim = to_timespec(a->atime_ns),
+		.st_mtim = to_timespec(a->mtime_ns),
+		.st_ctim = to_timespec(a->ctime_ns),
+	};
+}
+
+/* No timeouts: another node may change it, and only the token tells (docs/DESIGN.md, 8). */
+void attr_to_entry(struct fuse_entry_param *e, const struct csvp_attr *a)
+{
+	*e = (struct fuse_entry_param){ .ino = le64_get(a->ino), .generation = 1 };
+	attr_to_stat(&e->attr, a);
+}
+
+static void reply_entry(struct fcall *f, struct csvp_in *in)
+{
+	const struct csvp_attr *a = csvp_get(in, sizeof(*a));
+	struct fuse_entry_param e;
+
+	if (!a) {
+		fuse_reply_err(f->req, EPROTO);
+		return;
+	}
+	attr_to_entry(&e, a);
+	fuse_reply_entry(f->req, &e);
+}
+
+static void reply_attr(struct fcall *f, struct csvp_in *in)
+{
+	const struct csvp_attr *a = csvp_get(in, sizeof(*a));
+	struct stat st;
+
+	if (!a) {
+		fuse_reply_err(f->req, EPROTO);
+		return;
+	}
+	attr_to_stat(&st, a);
+	fuse_reply_attr(f->req, &st, 0.0);
+}
+
+static void reply_ok(struct fcall *f, struct csvp_in *in)
+{
+	fuse_reply_err(f->req, 0);
+}
+
+/* The struct that LOOKUP, LINK and UNLINK share. */
+static void put_name(struct fcall *f, uint64_t dir, uint64_t arg, const char *name)
+{
+	uint32_t len = (uint32_t)strlen(name);
+	struct csvp_name *body = csvp_put(&f->call.msg, sizeof(*body));
+
+	if (body) {
+		body->dir = le64_of(dir);
+		body->arg = le64_of(arg);
+		body->now_ns = le64_of((uint64_t)now_ns());
+		body->name_len = le32_of(len);
+	}
+	csvp_put_bytes(&f->call.msg, name, len);
+}
+
+static void fop_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fcall *f = fcall_new(req, CSVP_LOOKUP, reply_entry);
+
+	if (!f)
+		return;
+	put_name(f, parent, 0, name);
+	fcall_send(f);
+}
+
+static void fop_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	fuse_reply_none(req);
+}
+
+static void fop_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	fuse_reply_none(req);
+}
+
+static void fop_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fcall *f = fcall_new(req, CSVP_GETATTR, reply_attr);
+
+	if (!f)
+		return;
+	struct csvp_getattr *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (body) {
+		body->ino = le64_of(ino);
+		body->wrote_ns = le64_of(node_wrote_ns(f->mount->node, ino));
+	}
+	fcall_send(f);
+}
+
+static void fop_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+	struct fuse_file_info *fi)
+{
+	struct fcall *f = fcall_new(req, CSVP_SETATTR, reply_attr);
+	int64_t now = now_ns();
+	unsigned mask = CSV_SET_CTIME;
+
+	if (!f)
+		return;
+	struct csvp_setattr *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (!body) {
+		fcall_send(f);
+		return;
+	}
+	if (to_set & FUSE_SET_ATTR_MODE)
+		mask |= CSV_SET_MODE;
+	if (to_set & FUSE_SET_ATTR_UID)
+		mask |= CSV_SET_UID;
+	if (to_set & FUSE_SET_ATTR_GID)
+		mask |= CSV_SET_GID;
+	if (to_set & FUSE_SET_ATTR_SIZE)
+		mask |= CSV_SET_SIZE | CSV_SET_MTIME;
+	if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW))
+		mask |= CSV_SET_ATIME;
+	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))
+		mask |= CSV_SET_MTIME;
+	bool mtime_given = (to_set & FUSE_SET_ATTR_MTIME) && !(to_set & FUSE_SET_ATTR_MTIME_NOW);
+	bool atime_given = (to_set & FUSE_SET_ATTR_ATIME) && !(to_set & FUSE_SET_ATTR_ATIME_NOW);
+	*body = (struct csvp_setattr){
+		.ino = le64_of(ino),
+		.mask = le32_of(mask),
+		.mode = le32_of(st->st_mode),
+		.uid = le32_of(st->st_uid),
+		.gid = le32_of(st->st_gid),
+		.size = le64_of((uint64_t)st->st_size),
+		.atime_ns = le64_of((uint64_t)(atime_given ? from_timespec(st->st_atim) : now)),
+		.mtime_ns = le64_of((uint64_t)(mtime_given ? from_timespec(st->st_mtim) : now)),
+		.ctime_ns = le64_of((uint64_t)now),
+	};
+	f->call.modifies = true;
+	fcall_send(f);
+}
+
+static void reply_readlink(struct fcall *f, struct csvp_in *in)
+{
+	char target[4096];
+	uint32_t len = MIN(csvp_left(in), (uint32_t)sizeof(target) - 1);
+
+	memcpy(target, csvp_get(in, len), len);
+	target[len] = 0;
+	fuse_reply_readlink(f->req, target);
+}
+
+static void fop_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fcall *f = fcall_new(req, CSVP_READLINK, reply_readlink);
+
+	if (!f)
+		return;
+	struct csvp_ino *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (body)
+		body->ino = le64_of(ino);
+	fcall_send(f);
+}
+
+static void make(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev,
+	const char *target)
+{
+	struct fcall *f = fcall_new(req, CSVP_CREATE, reply_entry);
+
+	if (!f)
+		return;
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	uint32_t len = (uint32_t)strlen(name), target_len = target ? (uint32_t)strlen(target) : 0;
+	struct csvp_create *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (body) {
+		body->dir = le64_of(parent);
+		body->mode = le32_of(mode);
+		body->uid = le32_of(ctx->uid);
+		body->gid = le32_of(ctx->gid);
+		body->rdev = le64_of(rdev);
+		body->now_ns = le64_of((uint64_t)now_ns());
+		body->name_len = le32_of(len);
+		body->target_len = le32_of(target_len);
+	}
+	csvp_put_bytes(&f->call.msg, name, len);
+	csvp_put_bytes(&f->call.msg, target, target_len);
+	f->call.modifies = true;
+	fcall_send(f);
+}
+
+static void fop_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	make(req, parent, name, mode & S_IFMT ? mode : S_IFREG | mode, rdev, NULL);
+}
+
+static void fop_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	make(req, parent, name, S_IFDIR | (mode & 07777), 0, NULL);
+}
+
+static void fop_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	make(req, parent, name, S_IFLNK | 0777, 0, target);
+}
+
+static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, bool dir)
+{
+	struct fcall *f = fcall_new(req, CSVP_UNLINK, reply_ok);
+
+	if (!f)
+		return;
+	put_name(f, parent, dir, name);
+	f->call.modifies = true;
+	fcall_send(f);
+}
+
+static void fop_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	remove_name(req, parent, name, false);
+}
+
+static void fop_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	remove_name(req, parent, name, true);
+}
+
+static void fop_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	const char *newname, unsigned int flags)
+{
+	struct fcall *f = fcall_new(req, CSVP_RENAME, reply_ok);
+
+	if (!f)
+		return;
+	uint32_t len = (uint32_t)strlen(name), new_len = (uint32_t)strlen(newname);
+	struct csvp_rename *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (body) {
+		body->dir = le64_of(parent);
+		body->new_dir = le64_of(newparent);
+		body->now_ns = le64_of((uint64_t)now_ns());
+		body->flags = le32_of(flags);
+		body->name_len = le32_of(len);
+		body->new_name_len = le32_of(new_len);
+	}
+	csvp_put_bytes(&f->call.msg, name, len);
+	csvp_put_bytes(&f->call.msg, newname, new_len);
+	f->call.modifies = true;
+	fcall_send(f);
+}
+
+static void fop_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+	struct fcall *f = fcall_new(req, CSVP_LINK, reply_entry);
+
+	if (!f)
+		return;
+	put_name(f, newparent, ino, newname);
+	f->call.modifies = true;
+	fcall_send(f);
+}
+
+/* ---- directories ---- */
+
+struct dirfill {
+	char *buf;
+	size_t len, size;
+	bool plus;
+	fuse_req_t req;
+};
+
+static bool dir_add(struct dirfill *d, const char *name, const struct fuse_entry_param *e, off_t off)
+{
+	size_t left = d->size - d->len, n;
+
+	if (d->plus)
+		n = fuse_add_direntry_plus(d->req, d->buf + d->len, left, name, e, off);
+	else
+		n = fuse_add_direntry(d->req, d->buf + d->len, left, name, &e->attr, off);
+	if (n > left)
+		return false;
+	d->len += n;
+	return true;
+}
+
+static void reply_readdir(struct fcall *f, struct csvp_in *in)
+{
+	struct dirfill d = { malloc(f->size), 0, f->size, f->plus, f->req };
+	/* "." and "..": ino 0 in READDIRPLUS, so that the kernel counts no lookup of them */
+	struct fuse_entry_param dot = { .attr = { .st_ino = f->ino, .st_mode = S_IFDIR } };
+	const struct csvp_dirent *ent;
+
+	if (!d.buf) {
+		fuse_reply_err(f->req, ENOMEM);
+		return;
+	}
+	bool more = (f->off >= 1 || dir_add(&d, ".", &dot, 1)) &&
+		(f->off >= 2 || dir_add(&d, "..", &dot, 2));
+	while (more && (ent = csvp_get(in, sizeof(*ent)))) {
+		struct fuse_entry_param e;
+		char name[CSV_NAME_MAX + 1];
+		uint32_t len = le32_get(ent->name_len);
+		const char *bytes = len <= CSV_NAME_MAX ? csvp_get(in, ALIGN_UP(len, 8u)) : NULL;
+		if (!bytes)
+			break;
+		memcpy(name, bytes, len);
+		name[len] = 0;
+		attr_to_entry(&e, &ent->attr);
+		more = dir_add(&d, name, &e, (off_t)le64_get(ent->cookie));
+	}
+	fuse_reply_buf(f->req, d.buf, d.len);
+	free(d.buf);
+}
+
+static void readdir_send(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	struct fcall *f = fcall_new(req, CSVP_READDIR, reply_readdir);
+
+	if (!f)
+		return;
+	f->ino = ino;
+	f->off = (uint64_t)off;
+	f->size = size;
+	f->plus = plus;
+	struct csvp_readdir *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (body) {
+		body->dir = le64_of(ino);
+		body->after = le64_of(off > 2 ? (uint64_t)off : 0);
+		body->max_bytes = le32_of((uint32_t)MIN(size + 512, 128u << 10));
+	}
+	fcall_send(f);
+}
+
+static void fop_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	struct fuse_file_info *fi)
+{
+	readdir_send(req, ino, size, off, false);
+}
+
+static void fop_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	struct fuse_file_info *fi)
+{
+	readdir_send(req, ino, size, off, true);
+}
+
+/* ---- the rest ---- */
+
+static void reply_statfs(struct fcall *f, struct csvp_in *in)
+{
+	const struct csvp_statfs *s = csvp_get(in, sizeof(*s));
+
+	if (!s) {
+		fuse_reply_err(f->req, EPROTO);
+		return;
+	}
+	struct statvfs st = {
+		.f_bsize = BLK,
+		.f_frsize = BLK,
+		.f_blocks = le64_get(s->nr_blks),
+		.f_bfree = le64_get(s->free_blks),
+		.f_bavail = le64_get(s->free_blks),
+		.f_files = le64_get(s->nr_inodes) + le64_get(s->free_blks),
+		.f_ffree = le64_get(s->free_blks),
+		.f_favail = le64_get(s->free_blks),
+		.f_namemax = CSV_NAME_MAX,
+	};
+	fuse_reply_statfs(f->req, &st);
+}
+
+static void fop_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fcall *f = fcall_new(req, CSVP_STATFS, reply_statfs);
+
+	if (f)
+		fcall_send(f);
+}
+
+static void fop_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+	struct fuse_file_info *fi)
+{
+	struct fcall *f = fcall_new(req, CSVP_FALLOCATE, reply_ok);
+
+	if (!f)
+		return;
+	struct csvp_fallocate *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (body) {
+		body->ino = le64_of(ino);
+		body->off_bytes = le64_of((uint64_t)off);
+		body->len_bytes = le64_of((uint64_t)len);
+		body->now_ns = le64_of((uint64_t)now_ns());
+		body->mode = le32_of((uint32_t)mode);
+	}
+	f->call.modifies = true;
+	fcall_send(f);
+}
+
+static void reply_lseek(struct fcall *f, struct csvp_in *in)
+{
+	const struct csvp_size *s = csvp_get(in, sizeof(*s));
+
+	if (s)
+		fuse_reply_lseek(f->req, (off_t)le64_get(s->size));
+	else
+		fuse_reply_err(f->req, EPROTO);
+}
+
+static void fop_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+	struct fuse_file_info *fi)
+{
+	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	struct fcall *f = fcall_new(req, CSVP_SEEK, reply_lseek);
+	if (!f)
+		return;
+	struct csvp_seek *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (body) {
+		body->ino = le64_of(ino);
+		body->off_bytes = le64_of((uint64_t)off);
+		body->data = le32_of(whence == SEEK_DATA);
+	}
+	fcall_send(f);
+}
+
+static void fop_init(void *userdata, struct fuse_conn_info *conn)
+{
+	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+		FUSE_CAP_SPLICE_MOVE | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
+		FUSE_CAP_READDIRPLUS_AUTO);
+	conn->want |= conn->capable & (FUSE_CAP_ASYNC_DIO | FUSE_CAP_ASYNC_READ |
+		FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_READDIRPLUS);
+	conn->max_background = 1024;
+	conn->congestion_threshold = 1024;
+	conn->time_gran = 1;
+}
+
+const struct fuse_lowlevel_ops fuse_meta_ops = {
+	.init = fop_init,
+	.lookup = fop_lookup,
+	.forget = fop_forget,
+	.forget_multi = fop_forget_multi,
+	.getattr = fop_getattr,
+	.setattr = fop_setattr,
+	.readlink = fop_readlink,
+	.mknod = fop_mknod,
+	.mkdir = fop_mkdir,
+	.symlink = fop_symlink,
+	.unlink = fop_unlink,
+	.rmdir = fop_rmdir,
+	.rename = fop_rename,
+	.link = fop_link,
+	.open = fop_open,
+	.create = fop_create,
+	.release = fop_release,
+	.read = fio_read,
+	.write = fio_write,
+	.fsync = fio_fsync,
+	.fsyncdir = fio_fsync,
+	.readdir = fop_readdir,
+	.readdirplus = fop_readdirplus,
+	.statfs = fop_statfs,
+	.fallocate = fop_fallocate,
+	.lseek = fop_lseek,
+};

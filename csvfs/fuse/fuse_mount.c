@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The mount itself and its worker threads. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "csvfs/fuse/fuse_internal.h"
+#include "util/checked.h"
+#include "util/err.h"
+#include "util/log.h"
+
+#define PAGE 4096u
+/* struct fuse_in_header and struct fuse_write_in stand before the payload of a WRITE (F2). */
+#define WRITE_HEADER_BYTES 80u
+#define RECV_BYTES (NODE_IO_MAX_BYTES + 3 * PAGE)
+#define MAX_SPARE 64u
+
+__thread struct fworker *fworker_self;
+
+struct recv_buf *recv_get(struct fworker *w)
+{
+	struct recv_buf *rb = w->spare;
+
+	if (rb) {
+		w->spare = rb->next;
+		w->nr_spare--;
+		return rb;
+	}
+	rb = malloc(sizeof(*rb));
+	if (rb)
+		rb->mem = aligned_alloc(PAGE, RECV_BYTES);
+	if (rb && !rb->mem) {
+		free(rb);
+		rb = NULL;
+	}
+	return rb;
+}
+
+void recv_put(struct fworker *w, struct recv_buf *rb)
+{
+	if (w->nr_spare >= MAX_SPARE) {
+		free(rb->mem);
+		free(rb);
+		return;
+	}
+	rb->next = w->spare;
+	w->spare = rb;
+	w->nr_spare++;
+}
+
+static void mount_ended(struct fmount *m)
+{
+	if (!atomic_exchange(&m->ended, true))
+		m->cfg.ended(m->cfg.arg);
+}
+
+/* Takes requests while there are some, but gives the loop a turn between them now and then. */
+static void fuse_ready(struct ev_loop *ev, ev_io *io, int revents)
+{
+	struct fworker *w = io->data;
+	struct fuse_session *se = w->mount->se;
+
+	for (int i = 0; i < 16 && !fuse_session_exited(se); i++) {
+		if (!w->recv)
+			w->recv = recv_get(w);
+		if (!w->recv)
+			return; /* no memory: requests wait until some are answered */
+		struct fuse_buf buf = { .mem = w->recv->mem + PAGE - WRITE_HEADER_BYTES };
+		int n = fuse_session_receive_buf(se, &buf);
+		if (n == -EAGAIN || n == -EINTR)
+			return;
+		if (n <= 0)
+			break;
+		fuse_session_process_buf(se, &buf);
+		if (w->taken)
+			w->recv = NULL;
+		w->taken = false;
+	}
+	if (fuse_session_exited(se)) {
+		ev_io_stop(ev, io);
+		mount_ended(w->mount);
+	}
+}
+
+static void *worker_main(void *arg)
+{
+	struct fworker *w = arg;
+
+	fworker_self = w;
+	loop_run(w->nw.loop);
+	return NULL;
+}
+
+static int worker_init(struct fmount *m, struct fworker *w)
+{
+	w->mount = m;
+	w->nw.node = m->node;
+	int err = loop_new(&w->nw.loop);
+	if (!err)
+		err = buf_pool_new(0, &w->nw.pool);
+	if (!err)
+		err = bdev_queue_open(m->cfg.bdev, w->nw.loop, &w->nw.queue);
+	if (err)
+		return err;
+	ev_io_init(&w->io, fuse_ready, fuse_session_fd(m->se), EV_READ);
+	w->io.data = w;
+	ev_io_start(loop_ev(w->nw.loop), &w->io);
+	return 0;
+}
+
+static void worker_done(struct fworker *w)
+{
+	bdev_queue_close(w->nw.queue);
+	buf_pool_free(w->nw.pool);
+	loop_free(w->nw.loop);
+	if (w->recv)
+		recv_put(w, w->recv);
+	w->nr_spare = 0;
+	while (w->spare) {
+		struct recv_buf *rb = w->spare;
+		w->spare = rb->next;
+		free(rb->mem);
+		free(rb);
+	}
+}
+
+static int session_new(struct fmount *m)
+{
+	char fsname[512];
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	int err = 0;
+
+	snprintf(fsname, sizeof(fsname), "-ofsname=%s,subtype=csvfs,default_permissions%s%s",
+		m->cfg.source, m->cfg.allow_other ? ",allow_other" : "",
+		m->cfg.readonly ? ",ro" : "");
+	for (char *c = strchr(fsname, '=') + 1; *c && strncmp(c, ",subtype=", 9); c++)
+		if (*c == ',')
+			*c = ';'; /* would end the option */
+	if (fuse_opt_add_arg(&args, "mount.csvfs") || fuse_opt_add_arg(&args, fsname) ||
+		(m->cfg.debug && fuse_opt_add_arg(&args, "-d")))
+		err = -ENOMEM;
+	if (!err) {
+		m->se = fuse_session_new(&args, &fuse_meta_ops, sizeof(fuse_meta_ops), m);
+		if (!m->se)
+			err = -EINVAL;
+	}
+	fuse_opt_free_args(&args);
+	return err;
+}
+
+int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
+{
+	struct fmount *m = calloc(1, sizeof(*m));
+	long nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	int err = -ENOMEM;
+
+	if (!m)
+		return -ENOMEM;
+	m->cfg = *cfg;
+	m->node = cfg->node;
+	m->nr_workers = cfg->nr_workers ? cfg->nr_workers : (uint32_t)MIN(MAX(nr_cpus, 1), 4);
+	m->workers = calloc(m->nr_workers, sizeof(*m->workers));
+	if (!m->workers)
+		goto out;
+	err = session_new(m);
+	if (err)
+		goto out;
+	if (fuse_session_mount(m->se, cfg->mountpoint)) {
+		err = errno ? -errno : -EIO;
+		goto out;
+	}
+	m->mounted = true;
+	int fd = fuse_session_fd(m->se);
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)) {
+		err = -errno;
+		goto out;
+	}
+	for (uint32_t i = 0; i < m->nr_workers && !err; i++)
+		err = worker_init(m, &m->workers[i]);
+	for (uint32_t i = 0; i < m->nr_workers && !err; i++) {
+		struct fworker *w = &m->workers[i];
+		err = -pthread_create(&w->thread, NULL, worker_main, w);
+		w->started = !err;
+	}
+out:
+	if (err) {
+		fmount_stop(m);
+		return err;
+	}
+	*ret_mount = m;
+	return 0;
+}
+
+void fmount_stop(struct fmount *m)
+{
+	if (!m)
+		return;
+	atomic_store(&m->ended, true);
+	if (m->mounted)
+		fuse_session_unmount(m->se);
+	for (uint32_t i = 0; m->workers && i < m->nr_workers; i++) {
+		struct fworker *w = &m->workers[i];
+		if (w->started) {
+			loop_stop(w->nw.loop);
+			pthread_join(w->thread, NULL);
+		}
+		worker_done(w);
+	}
+	if (m->se)
+		fuse_session_destroy(m->se);
+	free(m->workers);
+	free(m);
+}

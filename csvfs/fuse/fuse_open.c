@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* open, create, release. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "csvfs/fuse/fuse_internal.h"
+#include "util/err.h"
+
+#ifndef FOPEN_PARALLEL_DIRECT_WRITES
+#define FOPEN_PARALLEL_DIRECT_WRITES (1 << 6) /* Linux 6.2; older kernels ignore it */
+#endif
+
+/* Every open goes past the page cache: pages would outlive a token. libfuse 3.14 has no field for
+ * parallel direct writes, so the answers are built here (linux/fuse.h). */
+static void fill_open(struct fuse_open_out *out, struct node_inode *ni)
+{
+	*out = (struct fuse_open_out){
+		.fh = (uintptr_t)ni,
+		.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES,
+	};
+}
+
+static void answer_open(fuse_req_t req, struct node *node, struct node_inode *ni)
+{
+	struct fuse_open_out out;
+
+	fill_open(&out, ni);
+	if (fuse_reply_buf(req, (const char *)&out, sizeof(out)))
+		node_close(node, ni); /* the caller was interrupted: no release will come */
+}
+
+static void open_done(struct node_call *call, int status, struct csvp_in *in)
+{
+	struct fcall *f = container_of(call, struct fcall, call);
+
+	if (status) {
+		node_close(f->mount->node, f->ni);
+		fuse_reply_err(f->req, err_to_errno(status));
+	} else {
+		answer_open(f->req, f->mount->node, f->ni);
+	}
+	free(f);
+}
+
+void fop_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fmount *m = fuse_req_userdata(req);
+	bool first;
+	struct node_inode *ni = node_open(m->node, ino, &first);
+
+	if (!ni) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	if (!first) {
+		answer_open(req, m->node, ni);
+		return;
+	}
+	struct fcall *f = fcall_new(req, CSVP_OPEN, NULL);
+	if (!f) {
+		node_close(m->node, ni);
+		return;
+	}
+	struct csvp_ino *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (body)
+		body->ino = le64_of(ino);
+	f->ni = ni;
+	f->call.done = open_done;
+	fcall_send(f);
+}
+
+static void reply_create(struct fcall *f, struct csvp_in *in)
+{
+	const struct csvp_attr *a = csvp_get(in, sizeof(*a));
+	struct {
+		struct fuse_entry_out e;
+		struct fuse_open_out o;
+	} out;
+	struct stat st;
+	bool first;
+
+	if (!a) {
+		fuse_reply_err(f->req, EPROTO);
+		return;
+	}
+	struct node_inode *ni = node_open(f->mount->node, le64_get(a->ino), &first);
+	if (!ni) {
+		fuse_reply_err(f->req, ENOMEM);
+		return;
+	}
+	attr_to_stat(&st, a);
+	memset(&out, 0, sizeof(out));
+	out.e.nodeid = st.st_ino;
+	out.e.attr = (struct fuse_attr){
+		.ino = st.st_ino,
+		.size = (uint64_t)st.st_size,
+		.blocks = (uint64_t)st.st_blocks,
+		.atime = (uint64_t)st.st_atim.tv_sec,
+		.mtime = (uint64_t)st.st_mtim.tv_sec,
+		.ctime = (uint64_t)st.st_ctim.tv_sec,
+		.atimensec = (uint32_t)st.st_atim.tv_nsec,
+		.mtimensec = (uint32_t)st.st_mtim.tv_nsec,
+		.ctimensec = (uint32_t)st.st_ctim.tv_nsec,
+		.mode = st.st_mode,
+		.nlink = (uint32_t)st.st_nlink,
+		.uid = st.st_uid,
+		.gid = st.st_gid,
+		.rdev = (uint32_t)st.st_rdev,
+		.blksize = (uint32_t)st.st_blksize,
+	};
+	fill_open(&out.o, ni);
+	if (fuse_reply_buf(f->req, (const char *)&out, sizeof(out)))
+		node_close(f->mount->node, ni);
+}
+
+void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	struct fuse_file_info *fi)
+{
+	struct fcall *f = fcall_new(req, CSVP_CREATE, reply_create);
+
+	if (!f)
+		return;
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct csvp_create *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (body) {
+		body->dir = le64_of(parent);
+		body->mode = le32_of(S_IFREG | (mode & 07777));
+		body->uid = le32_of(ctx->uid);
+		body->gid = le32_of(ctx->gid);
+		body->open = le32_of(1);
+		body->now_ns = le64_of((uint64_t)now_ns());
+		body->name_len = le32_of((uint32_t)strlen(name));
+	}
+	csvp_put_bytes(&f->call.msg, name, (uint32_t)strlen(name));
+	f->call.modifies = true;
+	fcall_send(f);
+}
+
+void fop_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fmount *m = fuse_req_userdata(req);
+
+	node_close(m->node, (struct node_inode *)(uintptr_t)fi->fh);
+	fuse_reply_err(req, 0);
+}
