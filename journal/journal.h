@@ -47,13 +47,15 @@ struct jnl_cfg {
 	int (*seal)(void *arg, uint64_t blk, void *image, uint64_t epoch, uint64_t seq);
 	/* The live pointer of blk is not referenced any more (its compound was closed). */
 	void (*taken)(void *arg, uint64_t blk);
-	/* blk was checkpointed and has no image in the journal any more. May be NULL. */
+	/* blk was checkpointed and has no image in the journal any more, nor is it in the open
+	 * compound. May be NULL. */
 	void (*clean)(void *arg, uint64_t blk);
 	/* Everything before seq has left the log (E5). May be NULL. */
 	void (*tail_moved)(void *arg, uint64_t seq);
-	/* There may be room again after jnl_has_room() was false. May be NULL. */
+	/* There may be room again after jnl_has_room() was false; also when the journal fails. May
+	 * be NULL. */
 	void (*room)(void *arg);
-	/* The journal has failed (J5); once. */
+	/* The journal has failed (J5); once. Not for a failed jnl_recover(), whose done tells. */
 	void (*failed)(void *arg, int err);
 	void *arg;
 };
@@ -91,7 +93,8 @@ int jnl_read_header(struct bdev_queue *queue, uint64_t start_blk, uint64_t nr_bl
 int jnl_new(const struct jnl_cfg *cfg, struct jnl **ret_jnl)
 	__attribute__((warn_unused_result, nonnull));
 
-/* Frees; nothing may be waiting. Does not write. */
+/* Frees; nothing may be waiting. Does not write. What is in flight still (after a failure, or without
+ * jnl_close()) ends later; the queue may be closed when it has. */
 void jnl_free(struct jnl *jnl);
 
 /*
@@ -106,20 +109,23 @@ int jnl_recover(struct jnl *jnl, uint64_t epoch, uint32_t node,
 
 uint64_t jnl_epoch(const struct jnl *jnl);
 
-/* True if a commit of up to nr_blks more blocks fits now; else room() will be called. The driver
- * asks for JNL_TXN_MAX_BLOCKS before it starts an operation. */
+/* True if a commit of up to nr_blks (at most JNL_TXN_MAX_BLOCKS) more blocks fits now; else room()
+ * will be called, after a checkpoint if need be. The driver asks for JNL_TXN_MAX_BLOCKS before it
+ * starts an operation. Always true once the journal has failed: the commit tells. */
 bool jnl_has_room(struct jnl *jnl, uint32_t nr_blks);
 
 /*
  * Adds blocks to the open compound; *ret_seq is its sequence number. Blocks that are in it already
- * are not added twice (their new content counts). Errors: the journal's sticky error, -ENOMEM
- * (nothing was added).
+ * are not added twice (their new content counts). Errors, with nothing added: the journal's sticky
+ * error, -ENOMEM, -ENOSPC (it does not fit: the caller did not ask jnl_has_room()), -EINVAL (a block
+ * that is not on the device or lies in the log, too many blocks, not recovered, closing).
  */
 int jnl_commit(struct jnl *jnl, const struct jnl_blk *blks, uint32_t nr, unsigned flags,
 	uint64_t *ret_seq) __attribute__((warn_unused_result, nonnull));
 
 /* wait->done runs when record seq (and all before it) is on the LUN; from the loop, never from
- * within the call, also if it already is. */
+ * within the call, also if it already is. The sequence of the open compound while that is empty
+ * means the one before it. */
 void jnl_wait_written(struct jnl *jnl, uint64_t seq, struct jnl_wait *wait);
 
 /* Likewise when it is stable: flushes. Concurrent waits share a flush. */
@@ -131,18 +137,20 @@ uint64_t jnl_open_seq(const struct jnl *jnl);
 uint64_t jnl_written_seq(const struct jnl *jnl);
 uint64_t jnl_tail_seq(const struct jnl *jnl);
 
-/* Starts a checkpoint of everything written so far; wait (may be NULL) is done when the tail has
- * passed it. One starts by itself when half of the log is used. */
+/* Starts a checkpoint of everything committed so far (it waits for the open compound to be written);
+ * wait (may be NULL) is done when the tail has passed it. One starts by itself when half of the log
+ * is used. */
 void jnl_checkpoint(struct jnl *jnl, struct jnl_wait *wait);
 
 /* The newest closed image of blk that is not in place yet, or NULL. Valid until control returns to
  * the loop. */
 const void *jnl_peek(struct jnl *jnl, uint64_t blk);
 
-/* Writes out, checkpoints, marks the header clean; done runs once; then only jnl_free(). */
+/* Writes out, checkpoints, marks the header clean; done runs once, when nothing is in flight any
+ * more, with the sticky error if there is one; then only jnl_free(). */
 void jnl_close(struct jnl *jnl, struct jnl_wait *wait);
 
-/* 0 or the sticky error (J5). */
+/* 0 or the sticky error (J5). After it what was closed can still be seen (jnl_peek()). */
 int jnl_error(const struct jnl *jnl);
 
 struct jnl_stats {
