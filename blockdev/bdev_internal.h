@@ -120,7 +120,6 @@ struct bdev {
 enum bdev_path { BDEV_PATH_STATE_DOWN, BDEV_PATH_STATE_GATED, BDEV_PATH_STATE_OPEN };
 
 struct bdev_stats; /* counters with atomics, bdev_queue.c */
-struct bdev_wake;  /* what may still be queued in the loop after the queue is gone */
 
 struct bdev_queue {
 	struct bdev *bdev;
@@ -130,7 +129,9 @@ struct bdev_queue {
 	/* private to the common code */
 	struct list link; /* bdev->queues */
 	struct list free_ios, sent, held, late, completed;
-	struct bdev_wake *wake;
+	struct loop_work wake, kick; /* run bdev_queue_run(): from any thread, from ours */
+	_Atomic bool wake_pending;
+	bool kick_pending;
 	struct bdev_stats *stats;
 	_Atomic uint64_t in_flight; /* requests of callers */
 	_Atomic uint32_t nr_late;

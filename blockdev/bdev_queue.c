@@ -13,57 +13,37 @@
 #include "blockdev/bdev_core_internal.h"
 #include "util/log.h"
 
-/* Loop work outlives a queue that is closed while it is queued; then the last one frees this. */
-struct bdev_wake {
-	struct loop_work post, defer;
-	struct bdev_queue *queue; /* NULL = closed */
-	_Atomic bool post_pending;
-	bool defer_pending;
-};
-
 static void bdev_queue_run(struct bdev_queue *queue);
 
-static void wake_release(struct bdev_wake *wake)
+static void wake_fn(struct loop_work *work)
 {
-	if (!wake->queue && !wake->defer_pending && !atomic_load(&wake->post_pending))
-		free(wake);
+	struct bdev_queue *queue = container_of(work, struct bdev_queue, wake);
+
+	atomic_store(&queue->wake_pending, false);
+	bdev_queue_run(queue);
 }
 
-static void wake_post_fn(struct loop_work *work)
+static void kick_fn(struct loop_work *work)
 {
-	struct bdev_wake *wake = container_of(work, struct bdev_wake, post);
+	struct bdev_queue *queue = container_of(work, struct bdev_queue, kick);
 
-	atomic_store(&wake->post_pending, false);
-	if (wake->queue)
-		bdev_queue_run(wake->queue);
-	else
-		wake_release(wake);
-}
-
-static void wake_defer_fn(struct loop_work *work)
-{
-	struct bdev_wake *wake = container_of(work, struct bdev_wake, defer);
-
-	wake->defer_pending = false;
-	if (wake->queue)
-		bdev_queue_run(wake->queue);
-	else
-		wake_release(wake);
+	queue->kick_pending = false;
+	bdev_queue_run(queue);
 }
 
 void bdev_queue_kick(struct bdev_queue *queue)
 {
-	if (queue->wake->defer_pending)
+	if (queue->kick_pending)
 		return;
-	queue->wake->defer_pending = true;
-	loop_defer(queue->loop, &queue->wake->defer);
+	queue->kick_pending = true;
+	loop_defer(queue->loop, &queue->kick);
 }
 
 /* Under bdev->lock, so that the queue is not being closed. */
 void bdev_queue_wake(struct bdev_queue *queue)
 {
-	if (!atomic_exchange(&queue->wake->post_pending, true))
-		loop_post(queue->loop, &queue->wake->post);
+	if (!atomic_exchange(&queue->wake_pending, true))
+		loop_post(queue->loop, &queue->wake);
 }
 
 /* ---- fencing (B6) ---- */
@@ -270,17 +250,16 @@ void bdev_queue_requeue_all(struct bdev_queue *queue)
 
 /* ---- opening and closing ---- */
 
+/* Not in bdev->queues (any more), so nobody wakes it. */
 static void queue_free(struct bdev_queue *queue)
 {
+	loop_cancel(queue->loop, &queue->wake);
+	loop_cancel(queue->loop, &queue->kick);
 	while (!list_empty(&queue->free_ios)) {
 		struct list *first = queue->free_ios.next;
 
 		list_del(first);
 		free(list_entry(first, struct bdev_io, link));
-	}
-	if (queue->wake) {
-		queue->wake->queue = NULL;
-		wake_release(queue->wake);
 	}
 	free(queue->stats);
 	free(queue);
@@ -302,15 +281,13 @@ static struct bdev_queue *queue_alloc(struct bdev *bdev, struct loop *loop)
 	list_init(&queue->completed);
 	ev_init(&queue->timeout_timer, timeout_cb);
 	queue->timeout_timer.data = queue;
-	queue->wake = calloc(1, sizeof(*queue->wake));
+	queue->wake.fn = wake_fn;
+	queue->kick.fn = kick_fn;
 	queue->stats = calloc(1, sizeof(*queue->stats));
-	if (!queue->wake || !queue->stats) {
+	if (!queue->stats) {
 		queue_free(queue);
 		return NULL;
 	}
-	queue->wake->queue = queue;
-	queue->wake->post.fn = wake_post_fn;
-	queue->wake->defer.fn = wake_defer_fn;
 	return queue;
 }
 

@@ -209,10 +209,11 @@ int bdev_uri_parse(const char *text, struct bdev_uri **ret_uri, char **ret_error
 	if (text[0] != '/') {
 		n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
 		if (n == 0 || text[n] != ':') {
+			/* not what follows "//": it may hold a password */
 			err = bdev_fail(ret_error, -EINVAL,
-				"\"%s\" is not a device: it needs a scheme (iscsi://, nbd://, "
+				"\"%.*s\" is not a device: it needs a scheme (iscsi://, nbd://, "
 				"file:, ram:) or an absolute path",
-				text);
+				(int)MIN(strcspn(text, "/"), 80u), text);
 			goto out;
 		}
 	}

@@ -6,7 +6,9 @@
  *
  * When it runs: in the prepare phase, before the loop would sleep, and after a wake-up. A round
  * takes what was queued when it began, so work that queues itself again cannot starve I/O. While
- * anything is queued an idle watcher keeps the loop from sleeping.
+ * anything is queued an idle watcher keeps the loop from sleeping. Work that runs the loop itself
+ * (loop_run_once in a callback) first goes on with the round that it is part of, so that nothing
+ * which it waits for can be stuck behind it.
  *
  * Prepare watchers with a lower priority than EV_MAXPRI run after the round: the place to submit
  * what the works have batched.
@@ -30,6 +32,7 @@ struct loop {
 	bool once; /* in loop_run_once() */
 
 	struct loop_work *queue, **queue_end;
+	struct loop_work *round; /* what is left of the round that runs */
 
 	_Atomic(struct loop_work *) posted;
 	atomic_bool stop;
@@ -81,17 +84,17 @@ static void pull_posted(struct loop *loop)
 /* One round. True if something ran. */
 static bool run_queue(struct loop *loop)
 {
-	struct loop_work *work;
 	bool ran = false;
 
 	pull_posted(loop);
-	work = queue_take(loop);
-	while (work) {
+	if (!loop->round)
+		loop->round = queue_take(loop);
+	while (loop->round) {
 		/* fn may free the work, or hand it over again. */
-		struct loop_work *next = work->next;
+		struct loop_work *work = loop->round;
 
+		loop->round = work->next;
 		work->fn(work);
-		work = next;
 		ran = true;
 	}
 	if (loop->queue)
@@ -229,6 +232,33 @@ void loop_defer(struct loop *loop, struct loop_work *work)
 	pull_posted(loop);
 	queue_add(loop, work);
 	ev_idle_start(loop->ev, &loop->idle);
+}
+
+static bool unlink_work(struct loop_work **link, const struct loop_work *work)
+{
+	for (; *link; link = &(*link)->next) {
+		if (*link != work)
+			continue;
+		*link = work->next;
+		return true;
+	}
+	return false;
+}
+
+bool loop_cancel(struct loop *loop, struct loop_work *work)
+{
+	struct loop_work **end = &loop->queue;
+
+	assert(loop_is_owner(loop));
+	pull_posted(loop);
+	if (unlink_work(&loop->round, work))
+		return true;
+	if (!unlink_work(&loop->queue, work))
+		return false;
+	while (*end)
+		end = &(*end)->next;
+	loop->queue_end = end;
+	return true;
 }
 
 bool loop_is_owner(const struct loop *loop)

@@ -49,6 +49,10 @@ void loop_post(struct loop *loop, struct loop_work *work);
 /* Like loop_post(), from the loop's own thread and without waking anything. */
 void loop_defer(struct loop *loop, struct loop_work *work);
 
+/* Takes back work that has not started; true if there was any. From the loop's own thread; nobody
+ * may be posting it meanwhile. For who frees what the work is embedded in. */
+bool loop_cancel(struct loop *loop, struct loop_work *work);
+
 /* True on the thread that owns the loop (or while nobody does). */
 bool loop_is_owner(const struct loop *loop);
 
