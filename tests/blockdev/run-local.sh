@@ -6,7 +6,7 @@
 #   run-local.sh CONFORMANCE ram|file|tmpfs|ramfs|loop|loop4k
 set -euo pipefail
 
-conformance=$1
+conformance=$(realpath "$1")
 what=$2
 tmp=$(mktemp -d "${TEST_TMPDIR:-/var/tmp}/csvfs-blockdev.XXXXXX")
 loop=
