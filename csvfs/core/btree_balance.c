@@ -80,19 +80,41 @@ int tree_node_free(struct csv_txn *txn, struct csv_tree *tree, uint64_t blk)
 /* ---- growing ---- */
 
 /*
+ * True if the key that goes to pos looks like the next of an ascending run into a gap: the last two
+ * steps are short against what is left of the gap. (A file's hole that is written in order.)
+ */
+static bool runs_up(const struct csv_tree_node *n, uint32_t pos, uint64_t key)
+{
+	uint64_t gap;
+
+	if (pos < 2 || pos == node_nr(n))
+		return false;
+	gap = (node_key(n, pos) - key) / 8;
+	return key - node_key(n, pos - 1) <= gap &&
+	       node_key(n, pos - 1) - node_key(n, pos - 2) <= gap;
+}
+
+/*
  * Where to cut a full node of nr entries that gets one of new_bytes at pos: the first entry of the
  * right half, counted with the new one in its place. Behind the last entry the new one goes right
- * alone, so that ascending keys leave full nodes; else both halves get the same bytes. A half fits:
- * it is at most (NODE_CAP + largest entry) / 2 + largest entry.
+ * alone, so that ascending keys leave full nodes, and a run into a gap is cut off from what follows
+ * the gap; else both halves get the same bytes. A half fits: it is at most (NODE_CAP + largest
+ * entry) / 2 + largest entry.
  */
-static uint32_t split_point(const struct csv_tree_node *n, uint32_t pos, uint32_t new_bytes)
+static uint32_t split_point(const struct csv_tree_node *n, uint32_t pos, uint64_t key,
+	uint32_t new_bytes)
 {
-	uint32_t total = node_used(n) + new_bytes, left = 0, nr = node_nr(n);
+	uint32_t total = node_used(n) + new_bytes, left = 0, before = 0, nr = node_nr(n);
 
 	static_assert((NODE_CAP + CSV_TREE_VALUE_MAX + 12) / 2 + CSV_TREE_VALUE_MAX + 12 <= NODE_CAP,
 		"both halves of a split must fit");
 	if (pos == nr)
 		return nr;
+	if (runs_up(n, pos, key)) {
+		for (uint32_t i = 0; i < pos; i++)
+			before += node_entry_bytes(node_len(n, i));
+		return before + new_bytes <= NODE_CAP ? pos + 1 : pos;
+	}
 	for (uint32_t i = 0; i < nr; i++) { /* never past the last of the nr + 1 */
 		if (i == pos)
 			left += new_bytes;
@@ -108,7 +130,7 @@ static uint32_t split_point(const struct csv_tree_node *n, uint32_t pos, uint32_
 static int split(struct csv_txn *txn, struct csv_tree *tree, struct csv_tree_node *n, uint32_t pos,
 	uint64_t key, const void *val, uint32_t len, uint64_t *ret_key, uint64_t *ret_right)
 {
-	uint32_t nr = node_nr(n), cut = split_point(n, pos, node_entry_bytes(len));
+	uint32_t nr = node_nr(n), cut = split_point(n, pos, key, node_entry_bytes(len));
 	struct csv_tree_node *right;
 	uint64_t blk, last;
 	int err;

@@ -4,6 +4,7 @@
  *
  * N1  The bytes [low, 4096) are the values of the slots and dead bytes, nothing twice.
  * N2  Keys ascend strictly. In an inner node each value is a csv_tree_ptr.
+ *     An empty value's offset is 4096, where it is never below low.
  * N3  A node has an entry; the last one's removal frees the node.
  */
 #include <assert.h>
@@ -61,6 +62,11 @@ void node_init(struct csv_tree_node *n, uint32_t level)
 	set_empty(n);
 }
 
+static struct le16 value_off(uint32_t low, uint32_t len)
+{
+	return le16_of((uint16_t)(len > 0 ? low : CSV_BLOCK_BYTES));
+}
+
 /* Gets the dead bytes back. */
 static void compact(struct csv_tree_node *n)
 {
@@ -74,7 +80,7 @@ static void compact(struct csv_tree_node *n)
 
 		low -= len;
 		memcpy((uint8_t *)n + low, node_val(old, i), len);
-		n->slots[i].off = le16_of((uint16_t)low);
+		n->slots[i].off = value_off(low, len);
 	}
 	n->low = le16_of((uint16_t)low);
 	n->dead = le16_of(0);
@@ -92,7 +98,7 @@ void node_insert(struct csv_tree_node *n, uint32_t pos, uint64_t key, const void
 		memcpy((uint8_t *)n + low, val, len);
 	memmove(&n->slots[pos + 1], &n->slots[pos], (nr - pos) * sizeof(n->slots[0]));
 	n->slots[pos].key = le64_of(key);
-	n->slots[pos].off = le16_of((uint16_t)low);
+	n->slots[pos].off = value_off(low, len);
 	n->slots[pos].len = le16_of((uint16_t)len);
 	n->low = le16_of((uint16_t)low);
 	n->nr = le16_of((uint16_t)(nr + 1));
