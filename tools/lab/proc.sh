@@ -89,10 +89,16 @@ anchor_start()
 
 anchor_wait()
 {
-	wait_until 20 member_pid "$1" >/dev/null || {
+	wait_until 20 anchor_settled "$1" && member_pid "$1" >/dev/null || {
 		cat "$LAB/$1/anchor.log" >&2
 		die "$1 did not start"
 	}
+}
+
+# ready, or failed: an anchor says nothing unless something is wrong
+anchor_settled()
+{
+	member_pid "$1" >/dev/null || [[ -s $LAB/$1/anchor.log ]]
 }
 
 # anchor_main MEMBER : what pid 1 of a member does. Runs inside the new namespaces.
@@ -112,7 +118,7 @@ anchor_main()
 	ip link set lo up || exit
 	if [[ -d $dir/etc ]]; then
 		mount --bind "$dir/etc" /etc/corosync || exit
-		mount --bind "$LAB/hosts" /etc/hosts || exit
+		[[ ! -e /etc/hosts ]] || mount --bind "$LAB/hosts" /etc/hosts || exit
 		mount -t tmpfs -o mode=755 tmpfs /csv || exit
 		# so that `mount -t csvfs` finds its helper; a kernel without overlay does without
 		mount -t overlay -o "ro,lowerdir=$LAB/bin:/usr/sbin" csvlab /usr/sbin 2>/dev/null
