@@ -114,8 +114,8 @@ void jnl_rec_free(struct jnl *jnl, struct jnl_rec *rec)
 
 void jnl_assert_state(const struct jnl *jnl)
 {
-	if (jnl->state < JNL_RUNNING)
-		return;
+	if (jnl->open_seq == 0)
+		return; /* not recovered */
 	assert(jnl->stable_seq <= jnl->written_seq);
 	assert(jnl->tail_seq <= jnl->stable_seq + 1 || jnl->broken);
 	assert(jnl->written_seq + 1 + (jnl->wr_state != JNL_WR_IDLE) == jnl->open_seq ||
@@ -169,15 +169,8 @@ int jnl_new(const struct jnl_cfg *cfg, struct jnl **ret_jnl)
 /* Nothing is in flight, nothing refers to the journal. */
 static void destroy(struct jnl *jnl)
 {
+	jnl_inplace_abandon(jnl);
 	jnl_replay_free(jnl);
-	for (unsigned i = 0; jnl->ip.ios && i < JNL_INPLACE_IOS; i++) {
-		struct jnl_ip_io *ip = &jnl->ip.ios[i];
-
-		for (uint32_t n = 0; ip->busy && n < ip->nr; n++) {
-			if (ip->imgs[n]->dropped)
-				jnl_img_free(jnl, ip->imgs[n]);
-		}
-	}
 	if (jnl->open)
 		jnl_rec_free(jnl, jnl->open);
 	while (!list_empty(&jnl->recs)) {

@@ -17,6 +17,19 @@ void jnl_inplace_free(struct jnl *jnl)
 	free(jnl->ip.ios);
 }
 
+void jnl_inplace_abandon(struct jnl *jnl)
+{
+	for (unsigned i = 0; jnl->ip.ios && i < JNL_INPLACE_IOS; i++) {
+		struct jnl_ip_io *ip = &jnl->ip.ios[i];
+
+		for (uint32_t n = 0; ip->busy && n < ip->nr; n++) {
+			if (ip->imgs[n]->dropped)
+				jnl_img_free(jnl, ip->imgs[n]);
+		}
+		ip->busy = false;
+	}
+}
+
 /* Moves the merged content of two sorted lists to dst, which is empty. */
 static void merge(struct list *dst, struct list *a, struct list *b)
 {

@@ -248,6 +248,8 @@ void jnl_ckpt_progress(struct jnl *jnl);
 
 int jnl_inplace_new(struct jnl *jnl); /* -ENOMEM */
 void jnl_inplace_free(struct jnl *jnl);
+/* After a failure, when nothing is in flight any more: lets go of the images. */
+void jnl_inplace_abandon(struct jnl *jnl);
 /* Writes the images in jnl->ip.queue (any order) where they belong; done from a completion, or at
  * once when there are none. */
 void jnl_inplace_start(struct jnl *jnl, void (*done)(struct jnl *jnl));

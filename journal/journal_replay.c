@@ -415,6 +415,7 @@ void jnl_replay_failed(struct jnl *jnl)
 	void (*done)(void *arg, int status, uint64_t nr_records, uint64_t nr_blks) = rp->done;
 	void *arg = rp->arg;
 
+	jnl_inplace_abandon(jnl);
 	jnl_replay_free(jnl);
 	jnl->state = JNL_NEW;
 	done(arg, jnl->error, 0, 0);
