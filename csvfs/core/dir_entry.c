@@ -3,7 +3,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
+
+#define XXH_INLINE_ALL
 #include <xxhash.h>
+
 
 #include "csvfs/core/dir_internal.h"
 #include "util/err.h"

@@ -62,17 +62,15 @@ int csv_extent_punch(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t n
 {
 	struct csv_inode inode;
 	uint64_t end, left_end;
-	bool had;
 	int err = csv_inode_load(txn, ino, &inode);
 
 	if (err)
 		return err;
-	if (csv_inode_fmt(&inode) == S_IFDIR)
+	if (csv_inode_fmt(&inode) == S_IFDIR && le64_get(inode.rec.tree.blk) != 0)
 		return -EISDIR;
 	if (checked_add(blk, nr, &end) || end > CSV_FILE_MAX_BLKS)
 		end = CSV_FILE_MAX_BLKS;
-	had = le64_get(inode.rec.tree.blk) != 0;
-	if (!had || blk >= end) {
+	if (le64_get(inode.rec.tree.blk) == 0 || blk >= end) {
 		*ret_left = 0;
 		return 0;
 	}
