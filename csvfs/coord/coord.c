@@ -139,7 +139,8 @@ void request_finish(struct request *r, int status)
 {
 	struct coord *coord = r->coord;
 
-	if (!request_live(r)) {
+	/* An engine that has failed answers nothing: the next coordinator will. */
+	if (!request_live(r) || (status && csv_fs_error(coord->cfg.fs))) {
 		request_free(r);
 		return;
 	}

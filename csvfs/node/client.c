@@ -130,8 +130,8 @@ void node_connected(struct node *node, uint64_t epoch)
 	struct csvp_hello *hello = csvp_put(&msg, sizeof(*hello));
 	if (hello) {
 		memcpy(hello->uuid, node->cfg.uuid, sizeof(hello->uuid));
-		hello->node = le32_of(node->cfg.node);
-		hello->generation = le64_of(node->cfg.generation);
+		hello->node = le32_of(node->id);
+		hello->generation = le64_of(node->generation);
 	}
 	if (client_send(node, &msg))
 		log_warn("hello to the coordinator was not sent");
@@ -227,6 +227,12 @@ int node_new(const struct node_cfg *cfg, struct node **ret_node)
 	node->next_xid = 1;
 	*ret_node = node;
 	return 0;
+}
+
+void node_identity(struct node *node, uint32_t id, uint64_t generation)
+{
+	node->id = id;
+	node->generation = generation;
 }
 
 void node_free(struct node *node)

@@ -34,8 +34,6 @@ struct node_cfg {
 	struct loop *loop; /* the service thread's */
 	struct bdev *bdev;
 	uint8_t uuid[16];
-	uint32_t node;
-	uint64_t generation;
 	/* Sends to the coordinator that node_connected() spoke of; -ENOTCONN is no error: a
 	 * node_disconnected() and a node_connected() will follow. */
 	int (*send)(void *arg, const void *data, uint32_t len);
@@ -46,6 +44,8 @@ struct node_cfg {
 
 int node_new(const struct node_cfg *cfg, struct node **ret_node)
 	__attribute__((warn_unused_result, nonnull));
+/* Who we are; before the first node_connected(). */
+void node_identity(struct node *node, uint32_t id, uint64_t generation);
 /* Nothing may be under way. NULL is allowed. */
 void node_free(struct node *node);
 

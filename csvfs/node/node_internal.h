@@ -39,6 +39,8 @@ struct node_inode {
 
 struct node {
 	struct node_cfg cfg;
+	uint32_t id;
+	uint64_t generation;
 	pthread_mutex_t table_lock;
 	struct htab inodes;
 	_Atomic int failed; /* 0 or negative */

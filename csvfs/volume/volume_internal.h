@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CSVFS_VOLUME_INTERNAL_H
+#define CSVFS_VOLUME_INTERNAL_H
+
+#include <json-c/json.h>
+
+#include "blockdev/bdev.h"
+#include "csvfs/coord/coord.h"
+#include "csvfs/core/fs.h"
+#include "csvfs/fuse/fuse.h"
+#include "csvfs/node/node.h"
+#include "csvfs/volume/volume.h"
+#include "lockmgr/lockmgr.h"
+#include "util/stream.h"
+
+enum role_state {
+	ROLE_NONE,
+	ROLE_RECOVERING, /* the engine replays */
+	ROLE_SERVING,	 /* coord exists; it may still await reassertions */
+	ROLE_CLOSING,	 /* the engine is being closed */
+};
+
+struct volume;
+
+struct peer { /* a node's connection to our coordinator */
+	struct list link;
+	struct volume *vol;
+	struct stream *stream;
+	uint32_t node; /* 0 until its HELLO */
+};
+
+struct volume {
+	struct volume_cfg cfg;
+	struct loop *loop;
+	struct bdev *bdev;
+	struct bdev_queue *queue;
+	struct csv_geometry geom;
+	uint8_t key[STREAM_KEY_BYTES];
+	bool has_key;
+	char uuid_text[37];
+	struct lm *lm;
+	struct node *node;
+	struct fmount *mount;
+	uint32_t self;
+	uint64_t started_ns;
+
+	/* the role */
+	enum role_state role;
+	uint64_t term; /* counts roles taken: tells old in-process messages (V1) */
+	struct csv_fs *fs;
+	struct coord *coord;
+	bool give_up; /* close the engine as soon as it can be */
+	uint32_t resign_to;
+	uint64_t takeover_start_ns, takeover_ns; /* of the last takeover: begun, how long */
+	uint64_t replayed_records;
+	ev_timer await_timer;
+
+	/* the channel to the coordinator (V2) */
+	struct lm_coordinator coordinator;
+	struct stream *up;
+	ev_timer retry;
+	struct stream_listener *listener;
+	struct list peers;
+	uint64_t no_coordinator_since_ns;
+
+	/* end */
+	bool ready_told, ending, left;
+	int end_status;
+	char *error; /* why, for the operator */
+	char fenced_why[256];
+	ev_async stop_async;
+	struct loop_work ended_work;
+	ev_timer drain_timer;
+
+	struct control *control;
+};
+
+/* channel.c */
+int channel_listen(struct volume *vol);
+void channel_done(struct volume *vol);
+uint16_t channel_port(const struct volume *vol);
+/* lm: the coordinator has changed. */
+void channel_coordinator(void *arg, const struct lm_coordinator *coord);
+/* node_cfg.send, coord_cfg.send */
+int channel_to_coordinator(void *arg, const void *data, uint32_t len);
+void channel_to_node(void *arg, uint32_t node, const void *data, uint32_t len);
+void channel_drop_peers(struct volume *vol);
+
+/* role.c */
+void role_become(void *arg);
+void role_step_down(void *arg, const char *why);
+void role_node_gone(void *arg, uint32_t node, uint64_t generation);
+/* Closes the engine, if there is one, in order; volume_ending goes on after it. */
+void role_close(struct volume *vol, uint32_t resign_to);
+
+/* volume.c */
+void volume_end(struct volume *vol, int status, const char *why);
+void volume_role_closed(struct volume *vol);
+
+/* control.c */
+int control_new(struct volume *vol, struct control **ret);
+void control_free(struct control *control);
+/* status.c: what csvadm shows */
+struct json_object *status_json(struct volume *vol);
+
+#endif
