@@ -69,13 +69,16 @@ struct lm_cfg {
 	const char *name;    /* host name for display; copied */
 	uint32_t lease_ms;   /* lease mode; 0 = 8,000 */
 	uint32_t beat_ms;    /* 0 = 1,000 */
+	uint32_t silence_ms; /* a coordinator whose beat stood still that long is replaced; 0 = 10,000 */
 	bool no_fence;	     /* tests only: the twin without fencing */
 	const struct lm_ops *ops;
 	void *arg;
 };
 
-/* Makes an lm and sets the gate of bdev; call before any bdev_queue of this bdev opens.
- * generation is new for each mount. */
+/* Makes an lm and sets the gate of bdev; call before any bdev_queue of this bdev opens. The service
+ * thread's queue opens next, then lm_join(), then the other queues: in mode pr a queue registers
+ * when it opens, which it can only when there is a key; in mode lease writes wait until lm_join().
+ * generation is new for each mount. Error: -ENOMEM. */
 int lm_new(const struct lm_cfg *cfg, struct lm **ret_lm)
 	__attribute__((warn_unused_result, nonnull));
 
@@ -95,9 +98,17 @@ void lm_resign(struct lm *lm, uint32_t to);
 void lm_fence(struct lm *lm, uint32_t node, const char *why,
 	void (*done)(void *arg, int status), void *arg);
 
-/* Leaves in order: slot LEFT, key unregistered, out of the group. done runs once. */
+/* Leaves in order: slot LEFT, key unregistered, out of the group; call it when nothing is written
+ * any more. A device that does not answer within 10 s is fenced off (bdev_fence_self()) and left to
+ * the others. Also the way to end an lm that was fenced or did not join: done runs once, when nothing
+ * of lm's is in flight. */
 void lm_leave(struct lm *lm, void (*done)(void *arg), void *arg);
+/* After lm_leave() is done, or lm_join() failed; not from within done; every queue but the service
+ * thread's is closed. */
 void lm_free(struct lm *lm);
+
+/* False while the gate works on queue: only then it may be closed. On the queue's thread. */
+bool lm_gate_is_idle(struct lm *lm, const struct bdev_queue *queue);
 
 uint32_t lm_node(const struct lm *lm);
 uint64_t lm_generation(const struct lm *lm);
