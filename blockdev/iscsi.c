@@ -77,6 +77,11 @@ static void isc_submit(struct bdev_queue *base, struct bdev_io *io)
 {
 	struct isc_queue *queue = isc_queue(base);
 
+	/* tgtd reserves for a registrant whatever key it tells, against SPC-4 5.12.9. */
+	if (io->op == BDEV_PR_RESERVE && queue->key && io->pr->key != queue->key) {
+		bdev_io_complete(io, -EBUSY);
+		return;
+	}
 	if (queue->conn.fail || queue->conn.state != ISC_UP) /* settle() is about to tell */
 		isc_io_later(queue, isc_io(io), 0);
 	else
@@ -438,7 +443,7 @@ static void isc_queue_close(struct bdev_queue *base)
 	uint64_t deadline = clock_mono_ns() + BYE_MS * 1000000ull;
 
 	stop_watchers(queue);
-	if (conn->state == ISC_UP && !conn->fail && queue->registered && !queue->fenced) {
+	if (conn->state == ISC_UP && !conn->fail && queue->key && !queue->fenced) {
 		isc_cmd_send(&conn->bye,
 			isc_pr_out_task(SCSI_PERSISTENT_RESERVE_REGISTER_AND_IGNORE_EXISTING_KEY, 0, 0, 0,
 				false),

@@ -108,7 +108,8 @@ struct isc_queue {
 	struct bdev_queue base;
 	struct isc_conn conn;
 	struct list changes, others, delayed; /* isc_io by base.node; in flight ones in order */
-	bool fenced, registered, unregistered, want_capacity;
+	bool fenced, unregistered, want_capacity;
+	uint64_t key; /* that this nexus has registered; 0 = none */
 	bool told_up; /* the common code knows that the path is up */
 	uint32_t backoff_ms, stall_ms;
 	uint64_t up_ns;	   /* when the session came up */
@@ -127,6 +128,7 @@ struct isc_io {
 	uint32_t nr_retries;
 	bool flushing; /* FUA of a write-zeroes: WRITE SAME is done, its flush under way */
 	struct scsi_iovec iov[ISC_INLINE_IOV];
+	void *bounce; /* the task's: the data when there are more iovecs than readv() takes */
 };
 
 static inline struct isc_dev *isc_dev(struct bdev *bdev)

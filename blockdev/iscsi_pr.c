@@ -86,7 +86,7 @@ int isc_pr_result(struct isc_queue *queue, struct isc_io *io, const struct scsi_
 {
 	switch (io->base.op) {
 	case BDEV_PR_REGISTER:
-		queue->registered = io->base.pr->new_key != 0;
+		queue->key = io->base.pr->new_key;
 		return 0;
 	case BDEV_PR_READ_KEYS:
 		return read_keys(io->base.pr, task);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From bdev_io to a SCSI command, and from its status and sense data to what becomes of the io. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "blockdev/iscsi_internal.h"
@@ -14,19 +15,44 @@
 
 static const uint8_t zero_block[4096];
 
+/* One buffer instead of more pieces than readv() and writev() take. */
+static bool set_bounce(struct isc_io *io, struct scsi_task *task, bool in)
+{
+	io->bounce = scsi_malloc(task, io->base.len_bytes);
+	if (!io->bounce)
+		return false;
+	if (!in)
+		bdev_iov_to_buf(io->base.iov, io->base.nr_iov, io->bounce, io->base.len_bytes);
+	io->iov[0].iov_base = io->bounce;
+	io->iov[0].iov_len = io->base.len_bytes;
+	return true;
+}
+
 /* libiscsi changes an iovec while it reads or writes, and puts it back: it gets copies. */
 static bool set_iov(struct isc_io *io, struct scsi_task *task, bool in)
 {
 	struct scsi_iovec *iov = io->iov;
-	int n = io->base.nr_iov;
+	int n = 0;
 
-	if (n > ISC_INLINE_IOV)
-		iov = scsi_malloc(task, n * sizeof(*iov));
-	if (!iov)
-		return false;
-	for (int i = 0; i < n; i++) {
-		iov[i].iov_base = io->base.iov[i].iov_base;
-		iov[i].iov_len = io->base.iov[i].iov_len;
+	io->bounce = NULL;
+	for (int i = 0; i < io->base.nr_iov; i++)
+		n += io->base.iov[i].iov_len > 0;
+	if (n > IOV_MAX) {
+		if (!set_bounce(io, task, in))
+			return false;
+		n = 1;
+	} else {
+		if (n > ISC_INLINE_IOV)
+			iov = scsi_malloc(task, n * sizeof(*iov));
+		if (!iov)
+			return false;
+		n = 0;
+		for (int i = 0; i < io->base.nr_iov; i++) {
+			if (io->base.iov[i].iov_len == 0)
+				continue;
+			iov[n].iov_base = io->base.iov[i].iov_base;
+			iov[n++].iov_len = io->base.iov[i].iov_len;
+		}
 	}
 	if (in)
 		scsi_task_set_iov_in(task, iov, n);
@@ -214,6 +240,8 @@ static void good(struct isc_queue *queue, struct isc_io *io, const struct scsi_t
 		status = isc_pr_result(queue, io, task);
 	else if (io->base.op == BDEV_READ && task->residual_status != SCSI_RESIDUAL_NO_RESIDUAL)
 		status = -EREMOTEIO;
+	else if (io->base.op == BDEV_READ && io->bounce)
+		bdev_iov_from_buf(io->base.iov, io->base.nr_iov, io->bounce, io->base.len_bytes);
 	if (!status && io->base.op == BDEV_WRITE_ZEROES && (io->base.flags & BDEV_FUA) &&
 		!io->flushing) {
 		io->flushing = true; /* WRITE SAME has no FUA bit */

@@ -52,7 +52,7 @@ void nbc_conn_fail_libnbd(struct nbc_conn *conn)
 		nbc_conn_fail(conn, -ENOENT, "the server at %s has no export \"%s\" (%s)", cfg->where,
 			cfg->export_name, libnbd_text());
 	else if (strstr(libnbd_text(), "TLS") || strstr(libnbd_text(), "gnutls") ||
-		 strstr(libnbd_text(), "policy"))
+		 strstr(libnbd_text(), "PSK") || strstr(libnbd_text(), "policy"))
 		nbc_conn_fail(conn, -EACCES, "the server at %s and we don't agree on TLS: %s%s",
 			cfg->where, libnbd_text(),
 			cfg->tls ? "; check keys and certificates" :
@@ -106,43 +106,6 @@ static void set_socket(struct nbc_conn *conn)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof(dead_ms));
 }
 
-void nbc_conn_start(struct nbc_conn *conn)
-{
-	const struct nbc_cfg *cfg = conn->cfg;
-	int r;
-
-	conn->fail = 0;
-	conn->up = false;
-	conn->attempt_ns = clock_mono_ns();
-	conn->h = nbd_create();
-	if (!conn->h) {
-		nbc_conn_fail(conn, -ENOMEM, "%s", libnbd_text());
-		return;
-	}
-	if (configure(conn)) {
-		nbc_conn_fail(conn, -EINVAL, "%s", libnbd_text());
-		return;
-	}
-	/* To check a certificate libnbd must know the name, which it then looks up by itself. */
-	if (cfg->tls && !cfg->psk_file && cfg->tcp)
-		r = nbd_aio_connect_tcp(conn->h, cfg->host, cfg->port);
-	else
-		r = nbd_aio_connect(conn->h, (const struct sockaddr *)&cfg->addresses[conn->address].sa,
-			cfg->addresses[conn->address].len);
-	if (r || nbd_aio_is_dead(conn->h))
-		nbc_conn_fail_libnbd(conn);
-	else
-		set_socket(conn);
-}
-
-void nbc_conn_drop(struct nbc_conn *conn)
-{
-	nbd_close(conn->h);
-	conn->h = NULL;
-	conn->up = false;
-	conn->fail = 0;
-}
-
 static uint32_t block_size(struct nbd_handle *h, int type)
 {
 	int64_t n = nbd_get_block_size(h, type);
@@ -184,6 +147,59 @@ static void measure(struct nbc_conn *conn)
 	info->caps |= nbd_is_rotational(h) == 1 ? BDEV_ROTATIONAL : 0;
 }
 
+/* What has become of the connection. A fast server can get it ready within any call. */
+static void look(struct nbc_conn *conn)
+{
+	if (nbd_aio_is_dead(conn->h)) {
+		nbc_conn_fail_libnbd(conn);
+	} else if (nbd_aio_is_closed(conn->h)) {
+		nbc_conn_fail(conn, -ERR_TRANSPORT, "the server at %s closed the connection",
+			conn->cfg->where);
+	} else if (!conn->up && nbd_aio_is_ready(conn->h)) {
+		measure(conn);
+		conn->up = !conn->fail;
+	}
+}
+
+void nbc_conn_start(struct nbc_conn *conn)
+{
+	const struct nbc_cfg *cfg = conn->cfg;
+	int r;
+
+	conn->fail = 0;
+	conn->up = false;
+	conn->attempt_ns = clock_mono_ns();
+	conn->h = nbd_create();
+	if (!conn->h) {
+		nbc_conn_fail(conn, -ENOMEM, "%s", libnbd_text());
+		return;
+	}
+	if (configure(conn)) {
+		nbc_conn_fail(conn, -EINVAL, "%s", libnbd_text());
+		return;
+	}
+	/* To check a certificate libnbd must know the name, which it then looks up by itself. */
+	if (cfg->tls && !cfg->psk_file && cfg->tcp)
+		r = nbd_aio_connect_tcp(conn->h, cfg->host, cfg->port);
+	else
+		r = nbd_aio_connect(conn->h, (const struct sockaddr *)&cfg->addresses[conn->address].sa,
+			cfg->addresses[conn->address].len);
+	if (r) {
+		nbc_conn_fail_libnbd(conn);
+		return;
+	}
+	set_socket(conn);
+	look(conn);
+}
+
+void nbc_conn_drop(struct nbc_conn *conn)
+{
+	nbd_close(conn->h);
+	conn->h = NULL;
+	conn->up = false;
+	conn->fail = 0;
+}
+
 int nbc_conn_socket(struct nbc_conn *conn, int *ret_events)
 {
 	unsigned int direction;
@@ -208,15 +224,10 @@ void nbc_conn_service(struct nbc_conn *conn, int revents)
 		r = nbd_aio_notify_read(conn->h);
 	else if ((revents & EV_WRITE) && (direction & LIBNBD_AIO_DIRECTION_WRITE))
 		r = nbd_aio_notify_write(conn->h);
-	if (r || nbd_aio_is_dead(conn->h))
+	if (r)
 		nbc_conn_fail_libnbd(conn);
-	else if (nbd_aio_is_closed(conn->h))
-		nbc_conn_fail(conn, -ERR_TRANSPORT, "the server at %s closed the connection",
-			conn->cfg->where);
-	else if (!conn->up && nbd_aio_is_ready(conn->h)) {
-		measure(conn);
-		conn->up = !conn->fail;
-	}
+	else
+		look(conn);
 }
 
 void nbc_conn_tick(struct nbc_conn *conn, uint64_t now_ns)
@@ -226,7 +237,6 @@ void nbc_conn_tick(struct nbc_conn *conn, uint64_t now_ns)
 			conn->cfg->where, NBC_ATTEMPT_MS / 1000);
 }
 
-/* Until *flag is as wanted. */
 static int wait_for(struct nbc_conn *conn, uint64_t deadline_ns)
 {
 	while (!conn->fail && !conn->up) {

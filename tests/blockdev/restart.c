@@ -2,15 +2,16 @@
 /*
  * A verifying random load that must not notice it when the target goes away and comes back:
  *
- *	restart URI SECONDS [queues] [depth] [megabytes] [auth-file] [tls-psk-file]
+ *	restart [-q QUEUES] [-d DEPTH] [-b BASE_MIB] [-m MIB] [-a AUTH_FILE] [-k PSK_FILE] URI SECONDS
  *
- * Each queue has a thread, a loop and a region of its own, and a number for each block of it that
+ * It ends after SECONDS, or sooner on SIGTERM. Each queue has a thread, a loop and a region of its own, and a number for each block of it that
  * says which write was the last. Blocks carry that number; each read checks it. Prints a line of
  * progress ten times a second, "ops N reconnects N", for scripts that pull the plug meanwhile. At
  * the end all is read once more. Exit 0 = no error and every byte right.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,6 +49,13 @@ struct worker {
 	_Atomic int failed;
 	_Atomic bool ended;
 };
+
+static volatile sig_atomic_t stop;
+
+static void on_term(int signal)
+{
+	stop = 1;
+}
 
 static uint64_t random_below(struct worker *w, uint64_t n)
 {
@@ -141,7 +149,7 @@ static void next(struct slot *s)
 	int err;
 
 	s->nr = 0;
-	if (clock_mono_ns() >= w->stop_ns || atomic_load(&w->failed))
+	if (stop || clock_mono_ns() >= w->stop_ns || atomic_load(&w->failed))
 		return;
 	memset(&s->req, 0, sizeof(s->req));
 	s->req.done = done;
@@ -241,21 +249,27 @@ static void progress(struct bdev *bdev, struct worker *workers, int n)
 	}
 }
 
-static int run(struct bdev *bdev, double seconds, int nr_queues, int depth, uint64_t size_bytes)
+struct config {
+	int nr_queues, depth;
+	uint64_t base_bytes, size_bytes;
+	double seconds;
+};
+
+static int run(struct bdev *bdev, const struct config *config)
 {
-	struct worker *workers = calloc(nr_queues, sizeof(*workers));
-	uint64_t stop_ns = clock_mono_ns() + (uint64_t)(seconds * 1e9);
+	struct worker *workers = calloc(config->nr_queues, sizeof(*workers));
+	uint64_t stop_ns = clock_mono_ns() + (uint64_t)(config->seconds * 1e9);
 	int failed = 0;
 
-	for (int i = 0; i < nr_queues; i++) {
+	for (int i = 0; i < config->nr_queues; i++) {
 		struct worker *w = &workers[i];
 
 		w->bdev = bdev;
 		w->id = i;
 		w->seed = 4711 + i;
-		w->depth = depth;
-		w->nr_units = size_bytes / nr_queues / UNIT;
-		w->base_bytes = i * w->nr_units * UNIT;
+		w->depth = config->depth;
+		w->nr_units = config->size_bytes / config->nr_queues / UNIT;
+		w->base_bytes = config->base_bytes + i * w->nr_units * UNIT;
 		w->number = malloc(w->nr_units * sizeof(*w->number));
 		memset(w->number, 0xff, w->nr_units * sizeof(*w->number));
 		w->busy = calloc(w->nr_units, sizeof(*w->busy));
@@ -263,8 +277,8 @@ static int run(struct bdev *bdev, double seconds, int nr_queues, int depth, uint
 		if (pthread_create(&w->thread, NULL, work, w))
 			abort();
 	}
-	progress(bdev, workers, nr_queues);
-	for (int i = 0; i < nr_queues; i++) {
+	progress(bdev, workers, config->nr_queues);
+	for (int i = 0; i < config->nr_queues; i++) {
 		pthread_join(workers[i].thread, NULL);
 		failed |= atomic_load(&workers[i].failed);
 		free(workers[i].number);
@@ -274,28 +288,62 @@ static int run(struct bdev *bdev, double seconds, int nr_queues, int depth, uint
 	return failed;
 }
 
+static int parse(int argc, char **argv, struct config *config, struct bdev_opts *opts)
+{
+	int c;
+
+	while ((c = getopt(argc, argv, "q:d:b:m:a:k:")) != -1) {
+		switch (c) {
+		case 'q':
+			config->nr_queues = atoi(optarg);
+			break;
+		case 'd':
+			config->depth = atoi(optarg);
+			break;
+		case 'b':
+			config->base_bytes = strtoull(optarg, NULL, 10) << 20;
+			break;
+		case 'm':
+			config->size_bytes = strtoull(optarg, NULL, 10) << 20;
+			break;
+		case 'a':
+			opts->auth_file = optarg;
+			break;
+		case 'k':
+			opts->tls_psk_file = optarg;
+			break;
+		default:
+			return -EINVAL;
+		}
+	}
+	if (argc - optind != 2)
+		return -EINVAL;
+	config->seconds = atof(argv[optind + 1]);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	struct config config = { .nr_queues = 2, .depth = 16, .size_bytes = 32 << 20 };
 	struct bdev_opts opts = { 0 };
 	char *error = NULL;
 	struct bdev *bdev;
 	int err, failed;
 
-	if (argc < 3) {
-		fprintf(stderr, "usage: restart URI SECONDS [queues] [depth] [megabytes] [auth] [psk]\n");
+	if (parse(argc, argv, &config, &opts)) {
+		fprintf(stderr, "usage: restart [-q N] [-d N] [-b MIB] [-m MIB] [-a FILE] [-k FILE] "
+				"URI SECONDS\n");
 		return 2;
 	}
-	opts.auth_file = argc > 6 && argv[6][0] ? argv[6] : NULL;
-	opts.tls_psk_file = argc > 7 ? argv[7] : NULL;
+	signal(SIGTERM, on_term);
 	log_set_level(LOG_LVL_INFO);
-	err = bdev_open(argv[1], &opts, &bdev, &error);
+	err = bdev_open(argv[optind], &opts, &bdev, &error);
 	if (err) {
-		fprintf(stderr, "%s (%s)\n", error, err_str(err));
+		fprintf(stderr, "%s (%s)\n", error ? error : "no reason", err_str(err));
 		free(error);
 		return 1;
 	}
-	failed = run(bdev, atof(argv[2]), argc > 3 ? atoi(argv[3]) : 2, argc > 4 ? atoi(argv[4]) : 16,
-		(argc > 5 ? strtoull(argv[5], NULL, 10) : 32) << 20);
+	failed = run(bdev, &config);
 	bdev_close(bdev);
 	puts(failed ? "FAILED" : "all right");
 	return failed;
