@@ -14,6 +14,9 @@
 #include "util/err.h"
 #include "util/log.h"
 
+/* Leaves that a walk asks for ahead. */
+#define READ_AHEAD 7u
+
 /* The keys of a node must be in [lo, hi]. */
 static int check_range(const struct csv_tree_node *n, uint64_t blk, uint64_t lo, uint64_t hi)
 {
@@ -170,6 +173,22 @@ int csv_tree_ge(struct csv_txn *txn, struct csv_tree *tree, uint64_t key, uint64
 	return err;
 }
 
+/* The leaf that path leads to is being read: asks for those behind it, too. The walk waits for the
+ * last of them, and a failed read is found again when it gets there. */
+static void read_ahead(struct csv_txn *txn, const struct tree_path *path)
+{
+	const struct csv_tree_node *parent = path->at[1].node;
+	uint32_t pos = path->at[1].pos;
+
+	for (uint32_t i = 1; i <= READ_AHEAD && pos + i < node_nr(parent); i++) {
+		const void *block;
+		int err = csv_txn_read(txn, node_child(parent, pos + i), CSV_BT_TREE, &block);
+
+		if (err != 0 && err != -ERR_WAIT)
+			return;
+	}
+}
+
 int csv_tree_walk(struct csv_txn *txn, struct csv_tree *tree, uint64_t from,
 	int (*fn)(void *arg, uint64_t key, const void *val, uint32_t len, bool *go_on), void *arg)
 {
@@ -187,6 +206,8 @@ int csv_tree_walk(struct csv_txn *txn, struct csv_tree *tree, uint64_t from,
 				return err;
 		}
 		err = next_leaf(txn, tree, &path, true);
+		if (err == -ERR_WAIT)
+			read_ahead(txn, &path);
 	}
 	return err == -ENOENT ? 0 : err;
 }

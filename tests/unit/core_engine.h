@@ -40,8 +40,18 @@ static inline void engine_failed(void *arg, int err)
 	((struct engine *)arg)->failed++;
 }
 
-/* Device and queue. delay_ms of reads and writes. */
-static inline void engine_device(struct engine *e, const char *uri, uint32_t read_ms,
+static inline void engine_mkfs(struct bdev_queue *queue)
+{
+	struct csv_mkfs opts = { .uuid = { 0xc5, 1, 2, 3 }, .label = "test" };
+	uint64_t size = bdev_geom(bdev_queue_bdev(queue)).size_bytes;
+	struct csv_geometry geom;
+
+	CHECK_OK(csv_mkfs_plan(&opts, size, &geom));
+	CHECK_OK(csv_mkfs_write(queue, &geom, NULL, NULL));
+}
+
+/* Device and queue; with an empty volume if mkfs is set. delay_ms of reads and writes. */
+static inline void engine_device(struct engine *e, const char *uri, bool mkfs, uint32_t read_ms,
 	uint32_t write_ms)
 {
 	struct bdev_fault_rule none = { 0 };
@@ -51,6 +61,11 @@ static inline void engine_device(struct engine *e, const char *uri, uint32_t rea
 	memset(e, 0, sizeof(*e));
 	CHECK_OK(loop_new(&e->loop));
 	CHECK_OK(bdev_open(uri, NULL, &e->ram, &error));
+	if (mkfs) { /* without delays */
+		CHECK_OK(bdev_queue_open(e->ram, e->loop, &e->queue));
+		engine_mkfs(e->queue);
+		bdev_queue_close(e->queue);
+	}
 	CHECK_OK(bdev_fault_new(e->ram, &none, &e->fault));
 	delay.ms[BDEV_READ] = read_ms;
 	delay.ms[BDEV_WRITE] = write_ms;
@@ -59,15 +74,6 @@ static inline void engine_device(struct engine *e, const char *uri, uint32_t rea
 		CHECK_OK(bdev_delay_new(e->fault, &delay, &e->delay));
 	CHECK_OK(bdev_stats_new(e->delay, &e->stats));
 	CHECK_OK(bdev_queue_open(e->stats, e->loop, &e->queue));
-}
-
-static inline void engine_mkfs(struct engine *e)
-{
-	struct csv_mkfs opts = { .uuid = { 0xc5, 1, 2, 3 }, .label = "test" };
-	struct csv_geometry geom;
-
-	CHECK_OK(csv_mkfs_plan(&opts, bdev_geom(e->stats).size_bytes, &geom));
-	CHECK_OK(csv_mkfs_write(e->queue, &geom, NULL, NULL));
 }
 
 struct engine_wait {

@@ -70,8 +70,7 @@ static uint64_t nr_reads(struct engine *e)
 
 static void start(struct engine *e, uint32_t read_ms, uint32_t write_ms, uint64_t cache_bytes)
 {
-	engine_device(e, "ram:64M", read_ms, write_ms);
-	engine_mkfs(e);
+	engine_device(e, "ram:64M", true, read_ms, write_ms);
 	engine_open(e, cache_bytes);
 }
 
@@ -626,10 +625,10 @@ static void test_super(void)
 	uint64_t last;
 	struct engine e;
 
-	engine_device(&e, "ram:64M", 0, 0);
+	engine_device(&e, "ram:64M", false, 0, 0);
 	last = bdev_geom(e.stats).size_bytes / CSV_BLOCK_BYTES - 1;
 	CHECK_EQ(csv_super_read(e.queue, &geom), -ERR_NOTCSV);
-	engine_mkfs(&e);
+	engine_mkfs(e.queue);
 	CHECK_OK(csv_super_read(e.queue, &geom));
 	CHECK(strcmp(geom.label, "test") == 0 && geom.uuid[0] == 0xc5);
 	smash(&e, 0, 0x88);
