@@ -120,8 +120,8 @@ int csv_extent_alloc(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t n
 	uint64_t *ret_done)
 {
 	struct csv_inode inode;
-	uint64_t end;
-	bool changed;
+	uint64_t end = blk;
+	bool changed = false;
 	int err = csv_inode_load_file(txn, ino, &inode);
 
 	if (err)

@@ -44,7 +44,7 @@ int csv_extent_map(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t nr,
 	csv_inode_tree_get(&inode, &tree);
 	while (pos < end) {
 		err = -ENOENT;
-		if (inode.rec.kind == CSV_DATA_TREE && pos < CSV_FILE_MAX_BLKS)
+		if (pos < CSV_FILE_MAX_BLKS)
 			err = csv_ext_find(txn, &tree, pos, &ext);
 		if (err && err != -ENOENT)
 			return err;

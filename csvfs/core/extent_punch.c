@@ -61,7 +61,7 @@ int csv_extent_punch(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t n
 	uint64_t *ret_left)
 {
 	struct csv_inode inode;
-	uint64_t end, left_end;
+	uint64_t end, left_end = blk;
 	int err = csv_inode_load(txn, ino, &inode);
 
 	if (err)

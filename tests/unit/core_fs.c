@@ -8,8 +8,7 @@
 
 static void begin(struct engine *e, const char *uri)
 {
-	engine_device(e, uri, 0, 0);
-	engine_mkfs(e);
+	engine_device(e, uri, true, 0, 0);
 	engine_open(e, 0);
 }
 

@@ -546,8 +546,7 @@ static void run(uint64_t seed, uint64_t nr_ops)
 
 	seed_state = seed;
 	m_init();
-	engine_device(&e, "ram:40M", 0, 0);
-	engine_mkfs(&e);
+	engine_device(&e, "ram:40M", true, 0, 0);
 	engine_open(&e, 8 * 4096);
 	for (op_nr = 0; op_nr < nr_ops; op_nr++) {
 		step(&e);
