@@ -327,45 +327,52 @@ const char *conf_deadline(struct conf *conf)
 
 struct mover {
 	struct bdev *bdev;
-	_Atomic bool stop;
+	_Atomic int round; /* -1 = stop */
 };
 
-/* As a lease does that is always renewed a little late. */
-static void *keep_moving(void *arg)
+/* Each round moves the deadline once, at about the time when the writes are handed in. */
+static void *move_in_rounds(void *arg)
 {
 	struct mover *m = arg;
-	const struct timespec pause = { .tv_nsec = 400000 };
+	unsigned int rnd = 1;
 
-	while (!m->stop) {
-		bdev_set_write_deadline(m->bdev, clock_mono_ns() + 200000);
-		nanosleep(&pause, NULL);
+	for (int seen = 0; seen >= 0;) {
+		int now = atomic_load(&m->round);
+
+		if (now == seen)
+			continue;
+		seen = now;
+		for (volatile int spin = rand_r(&rnd) % 500; spin > 0; spin--)
+			;
+		bdev_set_write_deadline(m->bdev, UINT64_MAX);
 	}
-	bdev_set_write_deadline(m->bdev, UINT64_MAX);
 	return NULL;
 }
 
-/* No write is forgotten however deadline and submission meet. */
+/* No write is forgotten however the moving of the deadline and the submission meet. */
 const char *conf_deadline_race(struct conf *conf)
 {
 	struct bdev *bdev = conf_open(conf, "");
 	struct bdev_queue *queue = conf_queue(bdev, conf->loop);
 	struct mover mover = { .bdev = bdev };
-	struct conf_io ios[8] = { 0 };
+	struct conf_io io = { 0 };
 	char *buf = conf_alloc(4096);
-	uint64_t end = clock_mono_ns() + 500000000;
+	uint64_t end = clock_mono_ns() + 400000000;
 	struct bdev_counters counters;
 	pthread_t thread;
 
-	CHECK_EQ(pthread_create(&thread, NULL, keep_moving, &mover), 0);
-	do {
-		for (uint64_t i = 0; i < 8; i++)
-			conf_start(queue, &ios[i], BDEV_WRITE, 0, buf, 4096, i * 4096);
-		for (uint64_t i = 0; i < 8; i++)
-			CHECK_OK(conf_finish(&ios[i]));
-		bdev_counters(bdev, &counters);
-	} while (clock_mono_ns() < end || counters.held_by_deadline == 0);
-	mover.stop = true;
+	CHECK_EQ(pthread_create(&thread, NULL, move_in_rounds, &mover), 0);
+	for (int round = 1; clock_mono_ns() < end || round < 50; round++) {
+		bdev_set_write_deadline(bdev, 1);
+		atomic_store(&mover.round, round);
+		/* one at a time: the end of another would have the queue look again */
+		conf_start(queue, &io, BDEV_WRITE, 0, buf, 4096, 0);
+		CHECK_OK(conf_finish(&io));
+	}
+	atomic_store(&mover.round, -1);
 	pthread_join(thread, NULL);
+	bdev_counters(bdev, &counters);
+	CHECK(counters.held_by_deadline > 0);
 	bdev_queue_close(queue);
 	bdev_close(bdev);
 	free(buf);

@@ -1,14 +1,40 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* libs: util blockdev */
-/* Files that change under us, and readers and writers of the same file. */
+/* Files that change under us, other readers of the same file, and a kernel that says no. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libaio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/unit/bdev_test.h"
 
 static char path[] = "/var/tmp/csvfs-bdev-file.XXXXXX";
+
+/* ---- between blockdev and the kernel ---- */
+
+static int nr_dsync, nr_fsync, nr_rw;
+static int refuse_fsync, refuse_rw; /* an error, or 0 */
+static long at_most = 1000;	    /* iocbs that one call takes */
+
+int io_submit(io_context_t ctx, long nr, struct iocb *iocbs[])
+{
+	static int (*real)(io_context_t ctx, long nr, struct iocb *iocbs[]);
+	bool is_fsync = iocbs[0]->aio_lio_opcode == IO_CMD_FDSYNC;
+
+	if (!real)
+		real = (int (*)(io_context_t, long, struct iocb *[]))dlsym(RTLD_NEXT, "io_submit");
+	nr_fsync += is_fsync;
+	nr_rw += !is_fsync;
+	for (long i = 0; i < nr; i++)
+		nr_dsync += iocbs[i]->aio_rw_flags == RWF_DSYNC;
+	if (is_fsync && refuse_fsync)
+		return refuse_fsync;
+	if (!is_fsync && refuse_rw)
+		return refuse_rw;
+	return real(ctx, nr > at_most ? at_most : nr, iocbs);
+}
 
 static void on_resize(void *arg, enum bdev_event ev)
 {
@@ -122,6 +148,63 @@ static void discarded(void)
 	dut_close(&d);
 }
 
+/* FUA reaches the kernel; a flush that aio refuses, and whole requests, go another way. */
+static void aio_flags_and_refusals(void)
+{
+	struct dut d;
+	int nr = 0, before;
+
+	CHECK_EQ(truncate(path, 1 << 20), 0);
+	d = open_file(&nr);
+	before = nr_dsync;
+	CHECK_OK(dut_write(&d, 'a', 0, 0));
+	CHECK_EQ(nr_dsync, before);
+	CHECK_OK(dut_write(&d, 'b', 0, BDEV_FUA));
+	CHECK_EQ(nr_dsync, before + 1);
+
+	before = nr_fsync;
+	CHECK_OK(bdev_flush_sync(d.queue));
+	CHECK_EQ(nr_fsync, before + 1);
+	refuse_fsync = -EINVAL;
+	CHECK_OK(bdev_flush_sync(d.queue));
+	CHECK_EQ(nr_fsync, before + 2);
+	CHECK_OK(bdev_flush_sync(d.queue)); /* learned: not even tried */
+	CHECK_EQ(nr_fsync, before + 2);
+
+	refuse_rw = -EINVAL;
+	CHECK_OK(dut_write(&d, 'c', 4096, BDEV_FUA));
+	CHECK_EQ(dut_read(&d, 4096), 'c');
+	refuse_rw = -EAGAIN; /* with nothing in the kernel that could come back */
+	CHECK_OK(dut_write(&d, 'd', 4096, 0));
+	CHECK_EQ(dut_read(&d, 4096), 'd');
+	refuse_rw = 0;
+	dut_close(&d);
+}
+
+/* What is handed in during one round goes down in one call; more than the ring holds waits. */
+static void batches(void)
+{
+	static struct async many[700];
+	struct dut d;
+	int nr = 0, before;
+
+	CHECK_EQ(truncate(path, 4 << 20), 0);
+	d = open_file(&nr);
+	for (at_most = 1000; at_most > 0; at_most -= 990) { /* 1000, 10 */
+		before = nr_rw;
+		for (int i = 0; i < 700; i++)
+			async_start(&d, &many[i], BDEV_WRITE, (char)i, (uint64_t)i * 4096, 0);
+		for (int i = 0; i < 700; i++)
+			CHECK_OK(async_end(&d, &many[i]));
+		if (at_most == 1000)
+			CHECK(nr_rw - before < 350);
+		for (int i = 0; i < 700; i++)
+			CHECK_EQ(dut_read(&d, (uint64_t)i * 4096), (char)i);
+	}
+	at_most = 1000;
+	dut_close(&d);
+}
+
 int main(void)
 {
 	int fd = mkstemp(path);
@@ -132,6 +215,8 @@ int main(void)
 	shrunk();
 	seen_by_others();
 	discarded();
+	aio_flags_and_refusals();
+	batches();
 	unlink(path);
 	return 0;
 }
