@@ -4,6 +4,7 @@
  * open; the orphan tree is the intent that a takeover goes on with (docs/DESIGN.md, E7).
  */
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "csvfs/coord/coord_internal.h"
 #include "util/err.h"
@@ -21,7 +22,7 @@ static int run_punch(struct request *r, struct csv_txn *txn)
 	r->left = 0;
 	if (attr.nlink)
 		return -ECANCELED; /* it has a name: nothing to free */
-	if (attr.data_kind == 2 && (attr.mode & 0170000) == 0100000) {
+	if (S_ISREG(attr.mode)) { /* an inline file may have space beside its bytes */
 		err = csv_extent_punch(txn, r->ci->hash.key, 0, UINT64_MAX, &r->left);
 		if (err || r->left)
 			return err;

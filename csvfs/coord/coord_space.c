@@ -409,12 +409,6 @@ static int run_shrink(struct request *r, struct csv_txn *txn)
 	r->left = 0;
 	if (r->attr.data_kind == 2)
 		err = csv_extent_punch(txn, ino_of(r), blk, UINT64_MAX, &r->left);
-	if (!err && r->attr.data_kind == 1 && size < r->attr.size) {
-		uint32_t len = sizeof(r->inline_data);
-		err = csv_inline_get(txn, ino_of(r), r->inline_data, &len);
-		if (!err && len > size)
-			err = csv_inline_set(txn, ino_of(r), r->inline_data, (uint32_t)size);
-	}
 	if (err)
 		return err;
 	const struct csvp_setattr *b = r->body;

@@ -146,7 +146,8 @@ void channel_coordinator(void *arg, const struct lm_coordinator *coord)
 	if (coord->node == 0) {
 		if (!vol->no_coordinator_since_ns)
 			vol->no_coordinator_since_ns = clock_mono_ns();
-		log_warn("there is no coordinator at present");
+		if (!vol->ending)
+			log_warn("there is no coordinator at present");
 		return;
 	}
 	vol->no_coordinator_since_ns = 0;

@@ -343,8 +343,8 @@ static void volume_done(struct volume *vol)
 		channel_done(vol);
 	coord_free(vol->coord);
 	csv_fs_free(vol->fs);
-	lm_free(vol->lm);
 	bdev_queue_close(vol->queue);
+	lm_free(vol->lm);
 	node_free(vol->node);
 	bdev_close(vol->bdev);
 	if (vol->loop)
