@@ -92,6 +92,18 @@ bool elect_complete(const struct elect *elect)
 	return true;
 }
 
+bool elect_others_have_role(const struct elect *elect, uint32_t except)
+{
+	for (uint32_t node = 1; node <= LM_MAX_NODES; node++) {
+		const struct elect_member *m = &elect->members[node];
+
+		if (node != except && elect_is_member(elect, node) &&
+			(!m->spoken || m->state.role != LM_ROLE_NONE))
+			return true;
+	}
+	return false;
+}
+
 uint32_t elect_serving(const struct elect *elect)
 {
 	uint32_t best = 0;
@@ -140,7 +152,7 @@ uint32_t elect_choose(const struct elect *elect)
 		if (elect_is_member(elect, node) && m->known && m->state.role == LM_ROLE_TAKING)
 			return node;
 	}
-	if (!elect_complete(elect))
+	if (!elect_complete(elect) || elect_others_have_role(elect, 0))
 		return 0;
 	node = wished(elect);
 	if (node)
@@ -208,7 +220,7 @@ int elect_decode(const void *data, size_t len, const uint8_t uuid[16], uint32_t 
 		return -ERR_VERSION;
 	if (len < sizeof(*msg) || memcmp(msg->uuid, uuid, sizeof(msg->uuid)) != 0 ||
 		le32_get(msg->node) != sender || sender < 1 || sender > LM_MAX_NODES ||
-		le32_get(msg->role) > LM_ROLE_SERVING || le32_get(msg->wish) > LM_MAX_NODES ||
+		le32_get(msg->role) > LM_ROLE_CLOSING || le32_get(msg->wish) > LM_MAX_NODES ||
 		!is_string(msg->address, sizeof(msg->address)) ||
 		!is_string(msg->name, sizeof(msg->name)))
 		return -EBADMSG;

@@ -24,6 +24,7 @@ enum lm_role {
 	LM_ROLE_NONE,
 	LM_ROLE_TAKING,	 /* fences and recovers */
 	LM_ROLE_SERVING, /* coordinates */
+	LM_ROLE_CLOSING, /* coordinates no more, but something of its engine is still in flight */
 };
 
 /* What a member says of itself. */
@@ -71,6 +72,8 @@ uint64_t elect_mask(const struct elect *elect);
 uint32_t elect_choose(const struct elect *elect);
 /* The member that serves; 0 = none. */
 uint32_t elect_serving(const struct elect *elect);
+/* A member other than node has a role, or has not said yet whether it has: node must not begin. */
+bool elect_others_have_role(const struct elect *elect, uint32_t node);
 /* All members that are not condemned have spoken since the last view. */
 bool elect_complete(const struct elect *elect);
 

@@ -329,6 +329,7 @@ void lm_gates_free(struct lm *lm)
 		struct lm_gate *gate = list_entry(lm->gates.next, struct lm_gate, link);
 
 		assert(!atomic_load(&gate->running));
+		loop_cancel(lm->loop, &gate->work);
 		list_del(&gate->link);
 		gate_free(gate);
 	}

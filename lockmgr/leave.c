@@ -17,7 +17,7 @@ static bool is_idle(struct lm *lm)
 	return !lm->table.io.busy && !lm->beat_io.io.busy && !lm->check_io.busy &&
 		!lm->scan_io.busy && !lm->leave_io.busy && !lm->fenced_queued &&
 		list_empty(&lm->fences_over) && list_empty(&lm->table.waits) &&
-		!lm_gates_post(lm);
+		!lm_gates_post(lm) && (!lm->queue || lm_gate_is_idle(lm, lm->queue));
 }
 
 static void finish(struct lm *lm)

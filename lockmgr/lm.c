@@ -128,15 +128,26 @@ int lm_new(const struct lm_cfg *cfg, struct lm **ret_lm)
 	return 0;
 }
 
+static void left(void *arg)
+{
+	bool *over = arg;
+
+	*over = true;
+}
+
 void lm_free(struct lm *lm)
 {
+	bool over = false;
+
 	if (!lm)
 		return;
-	assert(lm_phase(lm) != LM_JOINED && lm_phase(lm) != LM_LEAVING);
-	assert(!lm->table.io.busy && !lm->beat_io.io.busy && !lm->check_io.busy &&
-		!lm->scan_io.busy && !lm->leave_io.busy);
-	assert(list_empty(&lm->fences) && list_empty(&lm->fences_over) && !lm->fenced_queued);
-	bdev_set_gate(lm->bdev, NULL, NULL);
+	if (lm->queue && !lm->leave_done) {
+		lm_leave(lm, left, &over);
+		while (!over)
+			loop_run_once(lm->loop, true);
+	}
+	assert(!ev_is_active(&lm->leave_timer));
+	loop_cancel(lm->loop, &lm->fenced_work);
 	lm_gates_free(lm);
 	group_close(lm->group);
 	lm_keys_done(&lm->scan_keys);

@@ -16,7 +16,8 @@
  *   FENCE    fences who is no member any more       all confirmed -> TOLD, become_coordinator()
  *   TOLD     the coordinator recovers               lm_serving() -> SERVING
  *   SERVING
- *   any      lm_drop_role() -> NONE (step_down() if it was TOLD or SERVING), lm_resign() -> NONE
+ *   any      lm_drop_role() -> CLOSING if it was TOLD or SERVING (step_down()), else NONE
+ *   CLOSING  the caller's engine ends; nobody else begins meanwhile    lm_resign() -> NONE
  */
 #ifndef LOCKMGR_LM_INTERNAL_H
 #define LOCKMGR_LM_INTERNAL_H
@@ -36,7 +37,14 @@
 #define LM_TABLE_BYTES ((size_t)LM_MAX_NODES * LM_SLOT_BYTES)
 
 enum lm_phase { LM_NEW, LM_JOINING, LM_JOINED, LM_LEAVING, LM_LEFT, LM_FENCED };
-enum lm_step { LM_STEP_NONE, LM_STEP_CLAIM, LM_STEP_FENCE, LM_STEP_TOLD, LM_STEP_SERVING };
+enum lm_step {
+	LM_STEP_NONE,
+	LM_STEP_CLOSING,
+	LM_STEP_CLAIM,
+	LM_STEP_FENCE,
+	LM_STEP_TOLD,
+	LM_STEP_SERVING,
+};
 
 /* ---- lm_io.c: one request, whose outcome always comes by callback ---- */
 
@@ -254,8 +262,8 @@ struct lm {
 	struct lm_table_wait scan_wait;
 	struct lm_io scan_io;
 	struct lm_keys scan_keys;
-	uint32_t nr_scan_fences;
-	int scan_status;
+	uint32_t nr_scan_fences, scan_round;
+	int scan_status; /* of a fence in this round */
 	struct list fences, fences_over;
 
 	/* who left (gone.c) */
@@ -337,6 +345,8 @@ bool lm_is_member(const struct lm *lm, uint32_t node);
 void lm_claim(struct lm *lm);
 /* Our claim came back from the group, or none is needed: fence who is to be fenced, take over. */
 void lm_take_over(struct lm *lm);
+/* Goes on with a takeover that waits for other members to end their roles. */
+void lm_take_over_again(struct lm *lm);
 void lm_drop_role(struct lm *lm, const char *why);
 
 /* gone.c */

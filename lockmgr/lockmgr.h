@@ -55,7 +55,8 @@ struct lm_ops {
 	/* M5. why: a sentence for the operator. */
 	void (*fenced)(void *arg, const char *why);
 	/* Stop coordinating at once (quorum or group lost, another one serves): fail nothing that
-	 * a later coordinator can answer. */
+	 * a later coordinator can answer. Nobody else begins before lm_resign() says that nothing
+	 * of it is in flight any more. Not after lm_leave(), and with fenced() nothing is to be said. */
 	void (*step_down)(void *arg, const char *why);
 };
 
@@ -91,7 +92,8 @@ int lm_join(struct lm *lm, struct bdev_queue *queue, char **ret_error)
 
 /* This node's coordinator has recovered and serves with this epoch: tell everyone. */
 void lm_serving(struct lm *lm, uint64_t epoch);
-/* It could not, or gives the role up to node to (0 = to whoever is next). */
+/* It could not, or gives the role up to node to (0 = to whoever is next), or has ended after
+ * step_down(). Nothing that it wrote is in flight any more. */
 void lm_resign(struct lm *lm, uint32_t to);
 
 /* As coordinator: evict a member that does not answer. done(0) when the fence is confirmed. */
@@ -104,7 +106,8 @@ void lm_fence(struct lm *lm, uint32_t node, const char *why,
  * of lm's is in flight. */
 void lm_leave(struct lm *lm, void (*done)(void *arg), void *arg);
 /* After lm_leave() is done, or lm_join() failed; not from within done; every queue but the service
- * thread's is closed. */
+ * thread's is closed, and that one is closed next, before its loop runs again (the gate is gone).
+ * One that has joined and did not leave leaves now: this blocks up to 10 s. */
 void lm_free(struct lm *lm);
 
 /* False while the gate works on queue: only then it may be closed. On the queue's thread. */

@@ -83,15 +83,27 @@ static void tell_coordinator(struct lm *lm)
 
 /* ---- saying ---- */
 
+static enum lm_role said_role(enum lm_step step)
+{
+	switch (step) {
+	case LM_STEP_NONE:
+		return LM_ROLE_NONE;
+	case LM_STEP_CLOSING:
+		return LM_ROLE_CLOSING;
+	case LM_STEP_SERVING:
+		return LM_ROLE_SERVING;
+	default:
+		return LM_ROLE_TAKING;
+	}
+}
+
 void lm_say(struct lm *lm)
 {
 	struct elect_state state = {
 		.node = lm->node,
 		.generation = lm->generation,
 		.epoch = lm->step == LM_STEP_SERVING ? lm->epoch : 0,
-		.role = lm->step == LM_STEP_SERVING ? LM_ROLE_SERVING :
-			lm->step == LM_STEP_NONE    ? LM_ROLE_NONE :
-						      LM_ROLE_TAKING,
+		.role = said_role(lm->step),
 		.claim = lm->claim,
 		.wish = lm->wish,
 		.path = lm->path_said,
@@ -135,22 +147,19 @@ void lm_condemn(struct lm *lm, uint32_t node, const char *why)
 static void watch_silence(struct lm *lm, uint32_t chosen)
 {
 	uint64_t view_ms = (clock_mono_ns() - lm->view_ns) / LM_NS_PER_MS;
-	bool held = chosen && lm->elect.members[chosen].state.role != LM_ROLE_NONE;
+	bool others_wait = chosen == 0 || (chosen == lm->node && lm->step == LM_STEP_FENCE);
 
 	if (!lm_has_path(lm))
-		return;
-	if (held) {
-		if (chosen != lm->node && lm_silent_ms(lm, chosen) >= lm->silence_ms)
-			lm_condemn(lm, chosen, "it has the coordinator's role and does not beat");
-		return;
-	}
-	if (view_ms < lm->silence_ms)
 		return;
 	for (uint32_t node = 1; node <= LM_MAX_NODES; node++) {
 		const struct elect_member *m = &lm->elect.members[node];
 
-		if (node != lm->node && elect_is_member(&lm->elect, node) && !m->spoken &&
-			lm_silent_ms(lm, node) >= lm->silence_ms)
+		if (node == lm->node || !elect_is_member(&lm->elect, node) ||
+			lm_silent_ms(lm, node) < lm->silence_ms)
+			continue;
+		if (m->known && m->state.role != LM_ROLE_NONE)
+			lm_condemn(lm, node, "it has the coordinator's role and does not beat");
+		else if (others_wait && !m->spoken && view_ms >= lm->silence_ms)
 			lm_condemn(lm, node, "it neither speaks nor beats");
 	}
 }
@@ -172,7 +181,7 @@ static void reconsider_cluster(struct lm *lm)
 		lm->path_said = path;
 		lm_say(lm);
 	}
-	if (lm->step != LM_STEP_NONE) {
+	if (lm->step > LM_STEP_CLOSING) {
 		if (!lm->in_group || quorum == GROUP_NOT_QUORATE)
 			lm_drop_role(lm, "this partition has no quorum");
 		else if (chosen && chosen != lm->node)
@@ -182,6 +191,8 @@ static void reconsider_cluster(struct lm *lm)
 	if (lm->step == LM_STEP_NONE && chosen == lm->node && lm_quorate(lm) && path &&
 		clock_mono_ns() >= lm->backoff_ns)
 		lm_claim(lm);
+	else
+		lm_take_over_again(lm);
 }
 
 void lm_reconsider(struct lm *lm)

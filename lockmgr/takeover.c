@@ -13,6 +13,7 @@
 struct scan_fence {
 	struct lm_fence_wait wait;
 	struct lm *lm;
+	uint32_t round;
 };
 
 static void scan(struct lm *lm);
@@ -29,10 +30,10 @@ void lm_drop_role(struct lm *lm, const char *why)
 {
 	bool told = lm->step >= LM_STEP_TOLD;
 
-	if (lm->step == LM_STEP_NONE)
+	if (lm->step <= LM_STEP_CLOSING)
 		return;
 	log_warn("this node stops coordinating: %s", why);
-	lm->step = LM_STEP_NONE;
+	lm->step = told ? LM_STEP_CLOSING : LM_STEP_NONE;
 	lm->epoch = 0;
 	lm_fence_end_all(lm, -ERR_MOVED);
 	lm_say(lm);
@@ -74,8 +75,11 @@ static void scan_fence_done(struct lm_fence_wait *wait, int status)
 {
 	struct scan_fence *sf = container_of(wait, struct scan_fence, wait);
 	struct lm *lm = sf->lm;
+	uint32_t round = sf->round;
 
 	free(sf);
+	if (round != lm->scan_round)
+		return;
 	if (status && !lm->scan_status)
 		lm->scan_status = status;
 	if (--lm->nr_scan_fences == 0)
@@ -93,6 +97,7 @@ static void add_victim(struct lm *lm, uint32_t node, uint64_t generation, uint64
 		return;
 	}
 	sf->lm = lm;
+	sf->round = lm->scan_round;
 	sf->wait.fn = scan_fence_done;
 	lm->nr_scan_fences++;
 	err = lm_fence_start(lm, &victim,
@@ -136,6 +141,7 @@ static bool key_is_victim(const struct lm *lm, uint64_t key)
 static void start_fences(struct lm *lm)
 {
 	lm->scan_status = 0;
+	lm->scan_round++;
 	lm->nr_scan_fences = 1; /* ours, so that the round ends below at the earliest */
 	for (uint32_t node = 1; node <= LM_MAX_NODES; node++) {
 		const struct lm_slot *slot = &lm->table.nodes[node].slot;
@@ -164,7 +170,9 @@ static void start_fences(struct lm *lm)
 	}
 	if (lm->nr_scan_fences == 1 && lm->scan_status == 0) {
 		lm->nr_scan_fences = 0;
-		tell(lm);
+		/* Whoever came back meanwhile may still have an engine that writes. */
+		if (!lm->clustered || !elect_others_have_role(&lm->elect, lm->node))
+			tell(lm);
 		return;
 	}
 	if (--lm->nr_scan_fences == 0)
@@ -229,12 +237,21 @@ static void scan(struct lm *lm)
 void lm_take_over(struct lm *lm)
 {
 	lm->step = LM_STEP_FENCE;
+	lm->nr_scan_fences = 0;
+	lm->scan_round++;
 	if (lm->fencing == LM_FENCE_NONE) {
 		/* A private file: lm_enter() made sure that nobody else uses it. */
 		tell(lm);
 		return;
 	}
 	scan(lm);
+}
+
+void lm_take_over_again(struct lm *lm)
+{
+	if (lm->step == LM_STEP_FENCE && lm->nr_scan_fences == 0 &&
+		!elect_others_have_role(&lm->elect, lm->node))
+		scan(lm);
 }
 
 /* ---- what the coordinator says ---- */
@@ -253,14 +270,16 @@ void lm_serving(struct lm *lm, uint64_t epoch)
 
 void lm_resign(struct lm *lm, uint32_t to)
 {
-	if (lm->step == LM_STEP_NONE)
+	if (lm->step != LM_STEP_CLOSING && lm->step < LM_STEP_TOLD)
 		return;
 	log_info("this node gives the coordinator's role up");
+	if (lm->step != LM_STEP_CLOSING) {
+		lm->yields = lm->clustered;
+		lm->wish = to <= LM_MAX_NODES ? to : 0;
+		lm->backoff_ns = clock_mono_ns() + 1000 * LM_NS_PER_MS;
+	}
 	lm->step = LM_STEP_NONE;
 	lm->epoch = 0;
-	lm->yields = lm->clustered;
-	lm->wish = to <= LM_MAX_NODES ? to : 0;
-	lm->backoff_ns = clock_mono_ns() + 1000 * LM_NS_PER_MS;
 	lm_fence_end_all(lm, -ERR_MOVED);
 	lm_say(lm);
 	lm_reconsider(lm);
