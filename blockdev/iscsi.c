@@ -210,23 +210,6 @@ static void settle(struct isc_queue *queue)
 		came_up(queue);
 }
 
-static void on_retry(struct ev_loop *ev, struct ev_timer *timer, int revents)
-{
-	struct isc_queue *queue = timer->data;
-
-	isc_conn_start(&queue->conn);
-	settle(queue);
-}
-
-static void on_io(struct ev_loop *ev, struct ev_io *io, int revents)
-{
-	struct isc_queue *queue = io->data;
-
-	isc_conn_service(&queue->conn,
-		(revents & EV_READ ? POLLIN : 0) | (revents & EV_WRITE ? POLLOUT : 0));
-	settle(queue);
-}
-
 /* (B7, D4) Nothing that is still here, in libiscsi or in the socket may go out any more (I5). */
 static bool too_late(struct isc_queue *queue)
 {
@@ -245,6 +228,28 @@ static bool too_late(struct isc_queue *queue)
 			return false;
 	}
 	return false;
+}
+
+static void service(struct isc_queue *queue, int revents)
+{
+	if (!(revents & POLLOUT) || !too_late(queue))
+		isc_conn_service(&queue->conn, revents);
+}
+
+static void on_retry(struct ev_loop *ev, struct ev_timer *timer, int revents)
+{
+	struct isc_queue *queue = timer->data;
+
+	isc_conn_start(&queue->conn);
+	settle(queue);
+}
+
+static void on_io(struct ev_loop *ev, struct ev_io *io, int revents)
+{
+	struct isc_queue *queue = io->data;
+
+	service(queue, (revents & EV_READ ? POLLIN : 0) | (revents & EV_WRITE ? POLLOUT : 0));
+	settle(queue);
 }
 
 static void watch_socket(struct isc_queue *queue)
@@ -274,9 +279,8 @@ static void on_prepare(struct ev_loop *ev, struct ev_prepare *prepare, int reven
 	struct isc_queue *queue = prepare->data;
 	struct isc_conn *conn = &queue->conn;
 
-	if (conn->ctx && conn->tcp_up && !conn->fail && (iscsi_which_events(conn->ctx) & POLLOUT) &&
-		!too_late(queue))
-		isc_conn_service(conn, POLLOUT);
+	if (conn->ctx && conn->tcp_up && !conn->fail && (iscsi_which_events(conn->ctx) & POLLOUT))
+		service(queue, POLLOUT);
 	settle(queue);
 	watch_socket(queue);
 }

@@ -311,6 +311,25 @@ static void settle(struct nbc_queue *queue)
 		came_up(queue);
 }
 
+/* (B7, D4) Nothing that is still here, in libnbd or in the socket may go out any more (N3). */
+static void check_deadline(struct nbc_queue *queue)
+{
+	uint64_t now = list_empty(&queue->flight) ? 0 : clock_mono_ns();
+	struct list *pos;
+
+	list_for_each(pos, &queue->flight) {
+		struct bdev_io *io = list_entry(pos, struct bdev_io, node);
+
+		if (bdev_io_too_late(io, now)) {
+			nbc_conn_fail(&queue->conn, -ERR_TRANSPORT,
+				"the write deadline passed while writes were under way");
+			return;
+		}
+		if (io->op == BDEV_WRITE && !(io->flags & BDEV_GATE))
+			return; /* one deadline for all */
+	}
+}
+
 static void on_retry(struct ev_loop *ev, struct ev_timer *timer, int revents)
 {
 	struct nbc_queue *queue = timer->data;
@@ -327,26 +346,17 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int revents)
 	struct nbc_conn *conn = &queue->conn;
 	int n = 0, left = ANSWERS_AT_ONCE;
 
+	if (conn->up && (nbd_aio_get_direction(conn->h) & LIBNBD_AIO_DIRECTION_WRITE))
+		check_deadline(queue);
+	if (conn->fail) {
+		settle(queue);
+		return;
+	}
 	do {
 		nbc_conn_service(conn, revents);
 	} while (conn->up && !conn->fail && (revents & EV_READ) && left-- > 0 &&
 		 !list_empty(&queue->flight) && !ioctl(io->fd, FIONREAD, &n) && n > 0);
 	settle(queue);
-}
-
-/* (B7, D4) Nothing that is still here, in libnbd or in the socket may go out any more (N3). */
-static void check_deadline(struct nbc_queue *queue)
-{
-	uint64_t now = list_empty(&queue->flight) ? 0 : clock_mono_ns();
-	struct list *pos;
-
-	list_for_each(pos, &queue->flight) {
-		if (bdev_io_too_late(list_entry(pos, struct bdev_io, node), now)) {
-			nbc_conn_fail(&queue->conn, -ERR_TRANSPORT,
-				"the write deadline passed while writes were under way");
-			return;
-		}
-	}
 }
 
 static void watch_socket(struct nbc_queue *queue)

@@ -2,12 +2,15 @@
 /*
  * A verifying random load that must not notice it when the target goes away and comes back:
  *
- *	restart [-q QUEUES] [-d DEPTH] [-b BASE_MIB] [-m MIB] [-a AUTH_FILE] [-k PSK_FILE] URI SECONDS
+ *	restart [-q QUEUES] [-d DEPTH] [-b BASE_MIB] [-m MIB] [-a AUTH_FILE] [-k PSK_FILE] [-g] URI SECONDS
  *
  * It ends after SECONDS, or sooner on SIGTERM. Each queue has a thread, a loop and a region of its own, and a number for each block of it that
  * says which write was the last. Blocks carry that number; each read checks it. Prints a line of
  * progress ten times a second, "ops N reconnects N", for scripts that pull the plug meanwhile. At
  * the end all is read once more. Exit 0 = no error and every byte right.
+ *
+ * With -g each queue has a key registered under a reservation of type 7, and its gate registers
+ * again what the target forgot; it says "registered" each time. Then no keys are left at the end.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -34,8 +37,15 @@ struct slot {
 	bool verify;
 };
 
+struct gate {
+	struct bdev_req req;
+	struct worker *worker;
+	uint64_t keys[64];
+};
+
 struct worker {
 	pthread_t thread;
+	struct gate gate;
 	struct bdev *bdev;
 	unsigned int seed;
 	int id, depth, in_flight;
@@ -181,6 +191,75 @@ static void next(struct slot *s)
 	}
 }
 
+/* ---- the gate ---- */
+
+#define KEY 0xc5f5000000001000ull
+
+static _Thread_local struct worker *this_worker;
+
+static void gate_step(struct bdev_req *req, int status);
+
+static void gate_send(struct gate *gate, enum bdev_op op)
+{
+	struct worker *w = gate->worker;
+
+	gate->req = (struct bdev_req){ .op = op, .flags = BDEV_GATE, .done = gate_step, .arg = w->queue,
+		.pr = { .key = KEY + w->id, .new_key = KEY + w->id, .keys = gate->keys,
+			.max_keys = ARRAY_SIZE(gate->keys), .type = BDEV_PR_WRITE_EXCLUSIVE_ALL } };
+	if (bdev_submit(w->queue, &gate->req))
+		abort();
+}
+
+static bool gate_has_key(const struct gate *gate)
+{
+	for (uint32_t i = 0; i < MIN(gate->req.pr.nr_keys, ARRAY_SIZE(gate->keys)); i++)
+		if (gate->keys[i] == KEY + gate->worker->id)
+			return true;
+	return false;
+}
+
+static void gate_step(struct bdev_req *req, int status)
+{
+	struct gate *gate = container_of(req, struct gate, req);
+	struct worker *w = gate->worker;
+
+	if (status)
+		fail(w, "gate", 0, status);
+	if (status || req->op == BDEV_PR_RESERVE ||
+		(req->op == BDEV_PR_READ_KEYS && gate_has_key(gate))) {
+		bdev_queue_gate_done(w->queue, status);
+	} else if (req->op == BDEV_PR_READ_KEYS) {
+		gate_send(gate, BDEV_PR_REGISTER);
+	} else {
+		printf("registered queue %d\n", w->id);
+		gate_send(gate, BDEV_PR_RESERVE);
+	}
+}
+
+static void gate_closed(void *arg, struct bdev_queue *queue)
+{
+	this_worker->queue = queue;
+	this_worker->gate.worker = this_worker;
+	gate_send(&this_worker->gate, BDEV_PR_READ_KEYS);
+}
+
+static int count_keys(struct bdev *bdev)
+{
+	struct bdev_req req = { .op = BDEV_PR_READ_KEYS };
+	struct bdev_queue *queue;
+	struct loop *loop;
+	int err;
+
+	bdev_set_gate(bdev, NULL, NULL);
+	if (loop_new(&loop) || bdev_queue_open(bdev, loop, &queue))
+		abort();
+	err = bdev_sync(queue, &req);
+	bdev_queue_close(queue);
+	loop_free(loop);
+	printf("keys left: %u\n", req.pr.nr_keys);
+	return err || req.pr.nr_keys;
+}
+
 static void read_all(struct worker *w)
 {
 	char *buf = aligned_alloc(UNIT, UNIT * 64);
@@ -204,6 +283,7 @@ static void *work(void *arg)
 	struct slot *slots = calloc(w->depth, sizeof(*slots));
 	int err = loop_new(&w->loop);
 
+	this_worker = w;
 	if (!err)
 		err = bdev_queue_open(w->bdev, w->loop, &w->queue);
 	if (err) {
@@ -253,6 +333,7 @@ struct config {
 	int nr_queues, depth;
 	uint64_t base_bytes, size_bytes;
 	double seconds;
+	bool gate;
 };
 
 static int run(struct bdev *bdev, const struct config *config)
@@ -292,7 +373,7 @@ static int parse(int argc, char **argv, struct config *config, struct bdev_opts 
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "q:d:b:m:a:k:")) != -1) {
+	while ((c = getopt(argc, argv, "q:d:b:m:a:k:g")) != -1) {
 		switch (c) {
 		case 'q':
 			config->nr_queues = atoi(optarg);
@@ -311,6 +392,9 @@ static int parse(int argc, char **argv, struct config *config, struct bdev_opts 
 			break;
 		case 'k':
 			opts->tls_psk_file = optarg;
+			break;
+		case 'g':
+			config->gate = true;
 			break;
 		default:
 			return -EINVAL;
@@ -331,7 +415,7 @@ int main(int argc, char **argv)
 	int err, failed;
 
 	if (parse(argc, argv, &config, &opts)) {
-		fprintf(stderr, "usage: restart [-q N] [-d N] [-b MIB] [-m MIB] [-a FILE] [-k FILE] "
+		fprintf(stderr, "usage: restart [-q N] [-d N] [-b MIB] [-m MIB] [-a FILE] [-k FILE] [-g] "
 				"URI SECONDS\n");
 		return 2;
 	}
@@ -343,7 +427,11 @@ int main(int argc, char **argv)
 		free(error);
 		return 1;
 	}
+	if (config.gate)
+		bdev_set_gate(bdev, gate_closed, NULL);
 	failed = run(bdev, &config);
+	if (config.gate)
+		failed |= count_keys(bdev);
 	bdev_close(bdev);
 	puts(failed ? "FAILED" : "all right");
 	return failed;

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The iSCSI backend against a tgtd of our own.
 #
-#   run-iscsi.sh CONFORMANCE RESTART thick|thin|4k|chap|restart|hang|reset|identity|errors
+#   run-iscsi.sh CONFORMANCE RESTART thick|thin|4k|chap|restart|keys|hang|reset|identity|errors
 #
 # thick, thin, 4k, chap: the conformance suite against such a LUN
 # restart: tgtd is killed under a verifying load and started again, with a larger LUN the last time
+# keys: the same with reservations, which tgtd forgets: each queue's gate registers again
 # hang: tgtd stops answering for longer than the keepalive allows
 # reset: other initiators reset the LUN under a verifying load
 # identity: another disk appears under the LUN's number, and must be left alone
@@ -189,6 +190,22 @@ restart)
 	truncate -s 96M "$tmp/disk"
 	start_target thin_provisioning=1
 	load_says 'has 100663296 bytes now' 20
+	load_moves 500
+	end_load
+	;;
+keys)
+	start_target
+	start_load -g "$uri" 120
+	load_says 'registered queue 1' 5
+	load_moves 200
+	"$conformance" --only sizes "$uri" >"$tmp/outsider.log" 2>&1 && fail "who is not registered could write"
+	grep -q 'fenced' "$tmp/outsider.log" || fail "no word of fencing"
+	stop_target
+	load_says 'no path yet' 10
+	forget_load_log
+	start_target
+	load_says 'registered queue 0' 20
+	load_says 'registered queue 1' 20
 	load_moves 500
 	end_load
 	;;
