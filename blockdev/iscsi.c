@@ -59,7 +59,8 @@ static void on_resend(struct ev_loop *ev, struct ev_timer *timer, int revents)
 	uint64_t now = clock_mono_ns();
 	struct list *pos, *tmp;
 
-	list_for_each_safe(pos, tmp, &queue->delayed) {
+	list_for_each_safe(pos, tmp, &queue->delayed)
+	{
 		struct isc_io *io = isc_io(list_entry(pos, struct bdev_io, node));
 
 		if (io->again_ns > now)
@@ -110,7 +111,7 @@ static void set_capacity(struct isc_queue *queue, const struct isc_lun *lun)
 static void on_capacity(struct isc_cmd *cmd, int status, struct scsi_task *task)
 {
 	struct isc_queue *queue = cmd->conn->queue;
-	struct isc_lun lun = { 0 };
+	struct isc_lun lun = {0};
 
 	if (status == SCSI_STATUS_CHECK_CONDITION && task->sense.key == SCSI_SENSE_UNIT_ATTENTION) {
 		isc_attention(queue, task->sense.ascq);
@@ -216,7 +217,8 @@ static bool too_late(struct isc_queue *queue)
 	uint64_t now = list_empty(&queue->changes) ? 0 : clock_mono_ns();
 	struct list *pos;
 
-	list_for_each(pos, &queue->changes) {
+	list_for_each(pos, &queue->changes)
+	{
 		struct bdev_io *io = list_entry(pos, struct bdev_io, node);
 
 		if (bdev_io_too_late(io, now)) {
@@ -344,9 +346,10 @@ static uint64_t timeout_ns(const struct bdev *bdev)
 /* libiscsi writes data with writev(): without this the loss of a connection ends the process. */
 static void ignore_sigpipe(void)
 {
-	struct sigaction now, ignore = { .sa_handler = SIG_IGN };
+	struct sigaction now, ignore = {.sa_handler = SIG_IGN};
 
-	if (!sigaction(SIGPIPE, NULL, &now) && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL)
+	if (!sigaction(SIGPIPE, NULL, &now) && !(now.sa_flags & SA_SIGINFO) &&
+		now.sa_handler == SIG_DFL)
 		sigaction(SIGPIPE, &ignore, NULL);
 }
 
@@ -433,8 +436,8 @@ static void on_unregistered(struct isc_cmd *cmd, int status, struct scsi_task *t
 
 	if (status == SCSI_STATUS_CHECK_CONDITION && task->sense.key == SCSI_SENSE_UNIT_ATTENTION)
 		isc_cmd_send(cmd,
-			isc_pr_out_task(SCSI_PERSISTENT_RESERVE_REGISTER_AND_IGNORE_EXISTING_KEY, 0, 0, 0,
-				false),
+			isc_pr_out_task(SCSI_PERSISTENT_RESERVE_REGISTER_AND_IGNORE_EXISTING_KEY, 0,
+				0, 0, false),
 			on_unregistered);
 	else
 		queue->unregistered = true;
@@ -449,8 +452,8 @@ static void isc_queue_close(struct bdev_queue *base)
 	stop_watchers(queue);
 	if (conn->state == ISC_UP && !conn->fail && queue->key && !queue->fenced) {
 		isc_cmd_send(&conn->bye,
-			isc_pr_out_task(SCSI_PERSISTENT_RESERVE_REGISTER_AND_IGNORE_EXISTING_KEY, 0, 0, 0,
-				false),
+			isc_pr_out_task(SCSI_PERSISTENT_RESERVE_REGISTER_AND_IGNORE_EXISTING_KEY, 0,
+				0, 0, false),
 			on_unregistered);
 		if (isc_conn_wait(conn, &queue->unregistered, deadline))
 			log_warn("%s: the registration could not be taken back", conn->name);

@@ -16,7 +16,7 @@
 /* Resolves once, here: a reconnect must not wait for a name server. */
 static int cfg_resolve(struct isc_cfg *cfg, const struct bdev_uri *uri, char **ret_error)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *a;
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list, *a;
 	char host[NI_MAXHOST];
 	unsigned port = uri->port ? uri->port : ISCSI_PORT;
 	int r;
@@ -29,8 +29,8 @@ static int cfg_resolve(struct isc_cfg *cfg, const struct bdev_uri *uri, char **r
 	for (a = list; a && cfg->nr_portals < ISC_MAX_PORTALS; a = a->ai_next) {
 		if (a->ai_family != AF_INET && a->ai_family != AF_INET6)
 			continue;
-		if (getnameinfo(a->ai_addr, a->ai_addrlen, host, sizeof(host), NULL, 0,
-			    NI_NUMERICHOST))
+		if (getnameinfo(
+			    a->ai_addr, a->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST))
 			continue;
 		r = snprintf(cfg->portals[cfg->nr_portals], sizeof(cfg->portals[0]),
 			a->ai_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, port);
@@ -39,8 +39,8 @@ static int cfg_resolve(struct isc_cfg *cfg, const struct bdev_uri *uri, char **r
 	}
 	freeaddrinfo(list);
 	if (!cfg->nr_portals)
-		return bdev_fail(ret_error, -ENOENT, "%s: host \"%s\" has no IP address",
-			uri->text, uri->host);
+		return bdev_fail(ret_error, -ENOENT, "%s: host \"%s\" has no IP address", uri->text,
+			uri->host);
 	return 0;
 }
 
@@ -58,11 +58,11 @@ static int cfg_target(struct isc_cfg *cfg, const struct bdev_uri *uri, char **re
 			uri->text);
 	lun = strtoul(slash + 1, &end, 10);
 	if (*end || lun > 16383)
-		return bdev_fail(ret_error, -EINVAL, "%s: \"%s\" is no LUN (0 to 16383)",
-			uri->text, slash + 1);
+		return bdev_fail(ret_error, -EINVAL, "%s: \"%s\" is no LUN (0 to 16383)", uri->text,
+			slash + 1);
 	if (slash - uri->path > NAME_MAX_BYTES)
-		return bdev_fail(ret_error, -EINVAL, "%s: the target's name is longer than %d bytes",
-			uri->text, NAME_MAX_BYTES);
+		return bdev_fail(ret_error, -EINVAL,
+			"%s: the target's name is longer than %d bytes", uri->text, NAME_MAX_BYTES);
 	cfg->lun_nr = lun;
 	cfg->lun = lun < 256 ? lun : 0x4000 | lun; /* flat space addressing, SAM-5 4.7.7.3 */
 	cfg->target = strndup(uri->path, slash - uri->path);
@@ -103,8 +103,8 @@ static char *name_from_host(void)
 	return asprintf(&name, "iqn.2026-01.csvfs:%s", host) < 0 ? NULL : name;
 }
 
-static int cfg_initiator(struct isc_cfg *cfg, const struct bdev *bdev, const struct bdev_uri *uri,
-	char **ret_error)
+static int cfg_initiator(
+	struct isc_cfg *cfg, const struct bdev *bdev, const struct bdev_uri *uri, char **ret_error)
 {
 	if (bdev->opts.initiator) {
 		if (!bdev->opts.initiator[0] || strlen(bdev->opts.initiator) > NAME_MAX_BYTES)
@@ -140,7 +140,7 @@ static int cfg_chap(struct isc_cfg *cfg, const struct bdev_uri *uri, char **ret_
 int isc_cfg_make(const struct bdev *bdev, const struct bdev_uri *uri, struct isc_cfg *ret_cfg,
 	char **ret_error)
 {
-	struct isc_cfg cfg = { 0 };
+	struct isc_cfg cfg = {0};
 	int r;
 
 	if (!uri->host || !uri->host[0])

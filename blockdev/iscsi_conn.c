@@ -53,17 +53,18 @@ int isc_conn_fail(struct isc_conn *conn, int err, const char *fmt, ...)
 	return err;
 }
 
-void isc_conn_init(struct isc_conn *conn, const struct isc_cfg *cfg, const char *name,
-	struct isc_queue *queue)
+void isc_conn_init(
+	struct isc_conn *conn, const struct isc_cfg *cfg, const char *name, struct isc_queue *queue)
 {
-	uint32_t random[2] = { 0 };
+	uint32_t random[2] = {0};
 
 	memset(conn, 0, sizeof(*conn));
 	conn->cfg = cfg;
 	conn->name = name;
 	conn->queue = queue;
 	conn->cmd.conn = conn->probe.conn = conn->bye.conn = conn;
-	/* 40 random bits: sessions of all queues and processes of this initiator must differ (I2). */
+	/* 40 random bits: sessions of all queues and processes of this initiator must differ (I2).
+	 */
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		random[0] = clock_mono_ns(), random[1] = (uintptr_t)conn >> 4;
 	conn->isid_random = random[0] & 0xffffff;
@@ -84,7 +85,7 @@ static int number_in_error(struct isc_conn *conn)
 
 static void set_linger(struct isc_conn *conn)
 {
-	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+	struct linger linger = {.l_onoff = 1, .l_linger = 0};
 
 	if (setsockopt(iscsi_get_fd(conn->ctx), SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)))
 		isc_conn_fail(conn, -errno, "can't set SO_LINGER: %s", strerror(errno)); /* (I5) */
@@ -114,7 +115,8 @@ static void login_failed(struct isc_conn *conn)
 	case LOGIN_FORBIDDEN:
 		if (cfg->user)
 			isc_conn_fail(conn, -EACCES,
-				"target %s refuses user \"%s\" (CHAP); check user and password, and "
+				"target %s refuses user \"%s\" (CHAP); check user and password, "
+				"and "
 				"whether the target admits initiator %s",
 				cfg->target, cfg->user, cfg->initiator);
 		else
@@ -129,8 +131,8 @@ static void login_failed(struct isc_conn *conn)
 			cfg->target, cfg->portals[conn->portal], cfg->initiator);
 		break;
 	default:
-		isc_conn_fail(conn, -ERR_TRANSPORT, "the login to target %s failed: %s", cfg->target,
-			iscsi_get_error(conn->ctx));
+		isc_conn_fail(conn, -ERR_TRANSPORT, "the login to target %s failed: %s",
+			cfg->target, iscsi_get_error(conn->ctx));
 	}
 }
 
@@ -162,7 +164,8 @@ static void on_connected(struct iscsi_context *ctx, int status, void *data, void
 		return;
 	if (status != SCSI_STATUS_GOOD) {
 		err = number_in_error(conn);
-		isc_conn_fail(conn, -ERR_TRANSPORT, "can't connect to %s: %s; check address, port "
+		isc_conn_fail(conn, -ERR_TRANSPORT,
+			"can't connect to %s: %s; check address, port "
 			"and whether the target runs",
 			conn->cfg->portals[conn->portal],
 			err > 0 ? strerror(err) : iscsi_get_error(ctx));
@@ -201,7 +204,7 @@ void isc_conn_start(struct isc_conn *conn)
 
 void isc_conn_drop(struct isc_conn *conn)
 {
-	struct isc_cmd *cmds[] = { &conn->cmd, &conn->probe, &conn->bye };
+	struct isc_cmd *cmds[] = {&conn->cmd, &conn->probe, &conn->bye};
 
 	conn->fail = conn->fail ? conn->fail : -ECANCELED; /* keeps why from the callbacks now */
 	if (conn->ctx)
@@ -278,7 +281,7 @@ void isc_conn_tick(struct isc_conn *conn, uint64_t now_ns)
 int isc_conn_wait(struct isc_conn *conn, const bool *flag, uint64_t deadline_ns)
 {
 	while (!conn->fail && !*flag) {
-		struct pollfd pfd = { .fd = iscsi_get_fd(conn->ctx) };
+		struct pollfd pfd = {.fd = iscsi_get_fd(conn->ctx)};
 		uint64_t now = clock_mono_ns();
 		int n;
 

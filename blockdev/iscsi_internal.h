@@ -31,24 +31,25 @@
 #define ISC_MAX_PORTALS 8
 #define ISC_INLINE_IOV 4
 #define ISC_MAX_IO_BYTES (1u << 20)
-/* Below 4 GiB for targets that count bytes in 32 bits; the second where the target really writes. */
+/* Below 4 GiB for targets that count bytes in 32 bits; the second where the target really writes.
+ */
 #define ISC_MAX_UNMAP_BYTES (1ull << 30)
 #define ISC_MAX_SAME_BYTES (64ull << 20)
 
 #define ISC_TICK_MS 500
-#define ISC_ATTEMPT_MS 5000  /* a login with all that belongs to it */
+#define ISC_ATTEMPT_MS 5000   /* a login with all that belongs to it */
 #define ISC_NOP_AFTER_MS 1000 /* nothing received for that long: NOP-Out */
-#define ISC_DEAD_MS 5000     /* nothing received for that long after it: the path is down */
-#define ISC_PROBE_MS 2000    /* a command that takes longer: ask the LUN for a unit attention */
-#define ISC_SUSPECT_MS 3000  /* a command sent before a reset: the target has dropped it */
-#define ISC_STALL_MS 60000   /* a command that takes longer on a live path: start over */
+#define ISC_DEAD_MS 5000      /* nothing received for that long after it: the path is down */
+#define ISC_PROBE_MS 2000     /* a command that takes longer: ask the LUN for a unit attention */
+#define ISC_SUSPECT_MS 3000   /* a command sent before a reset: the target has dropped it */
+#define ISC_STALL_MS 60000    /* a command that takes longer on a live path: start over */
 
 struct isc_cfg {
 	char portals[ISC_MAX_PORTALS][80]; /* numeric "192.0.2.1:3260", "[::1]:3260" */
 	int nr_portals;
 	char *target, *user, *password, *initiator; /* user NULL = no CHAP */
-	int lun;				     /* as libiscsi wants it (SAM-5 4.7.7) */
-	unsigned lun_nr;			     /* as the user wrote it */
+	int lun;				    /* as libiscsi wants it (SAM-5 4.7.7) */
+	unsigned lun_nr;			    /* as the user wrote it */
 };
 
 /* What the setup found out about a logical unit. */
@@ -78,22 +79,22 @@ struct isc_cmd {
 
 struct isc_conn {
 	const struct isc_cfg *cfg;
-	const char *name;	  /* of the device, for messages */
-	struct isc_queue *queue;  /* NULL: the probe of bdev_open() */
+	const char *name;	   /* of the device, for messages */
+	struct isc_queue *queue;   /* NULL: the probe of bdev_open() */
 	struct iscsi_context *ctx; /* NULL when ISC_IDLE */
 	enum isc_state state;
 	bool tcp_up, up, logged_out;
 	bool new_socket; /* the descriptor may have its old number, but is another */
-	int fail;	/* negative: the session is to be dropped (I3), and why */
-	char why[320];	/* a part of a sentence, of the last failure */
+	int fail;	 /* negative: the session is to be dropped (I3), and why */
+	char why[320];	 /* a part of a sentence, of the last failure */
 	int portal, nr_redirects;
 	uint32_t isid_random;
 	uint16_t isid_qualifier;
 	uint64_t attempt_ns, rx_ns, nop_ns; /* started, last received, NOP-Out sent (0 = none) */
-	struct isc_cmd cmd, probe, bye;	   /* setup, resize; TEST UNIT READY; unregister at close */
+	struct isc_cmd cmd, probe, bye; /* setup, resize; TEST UNIT READY; unregister at close */
 	int step, nr_attentions;
-	uint64_t step_at_ns;	 /* repeat the step then; 0 = it runs */
-	const char *waits_for;	 /* what the setup waits for, for the message at its timeout */
+	uint64_t step_at_ns;   /* repeat the step then; 0 = it runs */
+	const char *waits_for; /* what the setup waits for, for the message at its timeout */
 	struct isc_lun lun;
 };
 
@@ -165,7 +166,8 @@ void isc_conn_drop(struct isc_conn *conn);
 void isc_conn_service(struct isc_conn *conn, int revents);
 /* Timeouts and keepalive; at least twice a second. */
 void isc_conn_tick(struct isc_conn *conn, uint64_t now_ns);
-/* Without the loop: waits until *flag, failure or the deadline. Returns 0, conn->fail, -ETIMEDOUT */
+/* Without the loop: waits until *flag, failure or the deadline. Returns 0, conn->fail, -ETIMEDOUT
+ */
 int isc_conn_wait(struct isc_conn *conn, const bool *flag, uint64_t deadline_ns);
 /* Connects by way of each portal until one works. Returns 0, or the last failure's code. */
 int isc_conn_open(struct isc_conn *conn, uint64_t deadline_ns);
@@ -193,8 +195,8 @@ void isc_attention(struct isc_queue *queue, int ascq);
 
 /* ---- iscsi_pr.c ---- */
 struct scsi_task *isc_pr_task(struct isc_queue *queue, struct isc_io *io);
-struct scsi_task *isc_pr_out_task(int action, int type, uint64_t key, uint64_t action_key,
-	bool aptpl);
+struct scsi_task *isc_pr_out_task(
+	int action, int type, uint64_t key, uint64_t action_key, bool aptpl);
 /* A PR command ended well: stores its results. */
 int isc_pr_result(struct isc_queue *queue, struct isc_io *io, const struct scsi_task *task);
 /* Sends a LUN RESET. */

@@ -9,7 +9,8 @@
 #define KEYS_BYTES_MIN 1032
 #define KEYS_BYTES_MAX 65528
 
-struct scsi_task *isc_pr_out_task(int action, int type, uint64_t key, uint64_t action_key, bool aptpl)
+struct scsi_task *isc_pr_out_task(
+	int action, int type, uint64_t key, uint64_t action_key, bool aptpl)
 {
 	struct scsi_persistent_reserve_out_basic basic = {
 		.reservation_key = key,
@@ -17,7 +18,8 @@ struct scsi_task *isc_pr_out_task(int action, int type, uint64_t key, uint64_t a
 		.aptpl = aptpl,
 	};
 
-	return scsi_cdb_persistent_reserve_out(action, SCSI_PERSISTENT_RESERVE_SCOPE_LU, type, &basic);
+	return scsi_cdb_persistent_reserve_out(
+		action, SCSI_PERSISTENT_RESERVE_SCOPE_LU, type, &basic);
 }
 
 struct scsi_task *isc_pr_task(struct isc_queue *queue, struct isc_io *io)
@@ -28,13 +30,14 @@ struct scsi_task *isc_pr_task(struct isc_queue *queue, struct isc_io *io)
 
 	switch (io->base.op) {
 	case BDEV_PR_REGISTER:
-		return isc_pr_out_task(SCSI_PERSISTENT_RESERVE_REGISTER_AND_IGNORE_EXISTING_KEY, 0, pr->key,
-			pr->new_key, dev->lun.ptpl && !atomic_load(&dev->no_aptpl));
+		return isc_pr_out_task(SCSI_PERSISTENT_RESERVE_REGISTER_AND_IGNORE_EXISTING_KEY, 0,
+			pr->key, pr->new_key, dev->lun.ptpl && !atomic_load(&dev->no_aptpl));
 	case BDEV_PR_RESERVE:
-		return isc_pr_out_task(SCSI_PERSISTENT_RESERVE_RESERVE, pr->type, pr->key, 0, false);
+		return isc_pr_out_task(
+			SCSI_PERSISTENT_RESERVE_RESERVE, pr->type, pr->key, 0, false);
 	case BDEV_PR_PREEMPT:
-		return isc_pr_out_task(pr->abort ? SCSI_PERSISTENT_RESERVE_PREEMPT_AND_ABORT :
-						   SCSI_PERSISTENT_RESERVE_PREEMPT,
+		return isc_pr_out_task(pr->abort ? SCSI_PERSISTENT_RESERVE_PREEMPT_AND_ABORT
+						 : SCSI_PERSISTENT_RESERVE_PREEMPT,
 			pr->type, pr->key, pr->victim, false);
 	case BDEV_PR_READ_KEYS:
 		bytes = 8 + 8 * (uint64_t)pr->max_keys;
@@ -118,7 +121,8 @@ static void on_reset(struct iscsi_context *ctx, int status, void *data, void *ar
 		isc_io_done(io, -EOPNOTSUPP);
 		break;
 	default:
-		log_warn("%s: the target refused LUN RESET (response %u)", queue->conn.name, response);
+		log_warn("%s: the target refused LUN RESET (response %u)", queue->conn.name,
+			response);
 		isc_io_done(io, -EREMOTEIO);
 	}
 }

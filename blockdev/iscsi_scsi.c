@@ -105,8 +105,8 @@ static struct scsi_task *make_task(struct isc_queue *queue, struct isc_io *io)
 		break;
 	case BDEV_WRITE_ZEROES:
 		if (!io->flushing) {
-			task = scsi_cdb_writesame16(0, 0, lun->lbpws && lun->lbprz, lba, 0, blocks,
-				block);
+			task = scsi_cdb_writesame16(
+				0, 0, lun->lbpws && lun->lbprz, lba, 0, blocks, block);
 			ok = task && set_out(io, task, (void *)zero_block, block);
 			break;
 		}
@@ -171,15 +171,16 @@ void isc_attention(struct isc_queue *queue, int ascq)
 		isc_conn_fail(&queue->conn, -ERR_TRANSPORT, "the LUN reports a new identity");
 		return;
 	case SCSI_SENSE_ASCQ_THIN_PROVISION_SOFT_THRES_REACHED:
-		log_warn("%s: the target's thin pool is filling up (38/07); give it more space", name);
+		log_warn("%s: the target's thin pool is filling up (38/07); give it more space",
+			name);
 		return;
 	default:
 		log_debug("%s: unit attention %02x/%02x", name, ascq >> 8, ascq & 0xff);
 	}
 }
 
-static void check_condition(struct isc_queue *queue, struct isc_io *io,
-	const struct scsi_task *task)
+static void check_condition(
+	struct isc_queue *queue, struct isc_io *io, const struct scsi_task *task)
 {
 	const struct scsi_sense *sense = &task->sense;
 	int asc = sense->ascq >> 8;
@@ -221,7 +222,8 @@ static void check_condition(struct isc_queue *queue, struct isc_io *io,
 			bdev_io_requeue(&io->base);
 			return;
 		}
-		isc_io_done(io, asc == 0x20 || asc == 0x24 || asc == 0x26 ? -EOPNOTSUPP : -EREMOTEIO);
+		isc_io_done(
+			io, asc == 0x20 || asc == 0x24 || asc == 0x26 ? -EOPNOTSUPP : -EREMOTEIO);
 		return;
 	case SCSI_SENSE_NO_SENSE:
 	case SCSI_SENSE_RECOVERED_ERROR: /* the data is good */
@@ -251,8 +253,8 @@ static void good(struct isc_queue *queue, struct isc_io *io, const struct scsi_t
 	isc_io_done(io, status);
 }
 
-static void judge(struct isc_queue *queue, struct isc_io *io, int status,
-	const struct scsi_task *task)
+static void judge(
+	struct isc_queue *queue, struct isc_io *io, int status, const struct scsi_task *task)
 {
 	switch (status) {
 	case SCSI_STATUS_GOOD:
@@ -311,7 +313,8 @@ void isc_io_send(struct isc_queue *queue, struct isc_io *io)
 			isc_io_later(queue, io, NO_MEMORY_MS);
 			return;
 		}
-		r = iscsi_scsi_command_async(conn->ctx, conn->cfg->lun, io->task, on_answer, NULL, io);
+		r = iscsi_scsi_command_async(
+			conn->ctx, conn->cfg->lun, io->task, on_answer, NULL, io);
 	}
 	/* When it can't be sent, it waits here for the session's end like the others. */
 	list_add_tail(is_change(io) ? &queue->changes : &queue->others, &io->base.node);

@@ -252,18 +252,21 @@ static void preempt_and_abort(struct isc_conn *conn, int status, const struct sc
 }
 
 static const struct step steps[] = {
-	{ .task = test_unit_ready, .result = ready },
-	{ .task = inquiry, .result = standard_data },
-	{ .task = read_capacity, .result = capacity },
-	{ .task = vpd_list, .result = pages },
-	{ .task = vpd_83, .result = identity, .wanted = has_83 },
-	{ .task = vpd_b0, .result = block_limits, .wanted = has_b0, .probe_only = true },
-	{ .task = vpd_b1, .result = characteristics, .wanted = has_b1, .probe_only = true },
-	{ .task = vpd_b2, .result = provisioning, .wanted = has_b2, .probe_only = true },
-	{ .task = mode_sense, .result = mode, .probe_only = true },
-	{ .task = read_keys, .result = keys, .probe_only = true },
-	{ .task = report_capabilities, .result = pr_capabilities, .wanted = has_pr, .probe_only = true },
-	{ .task = preempt_nobody, .result = preempt_and_abort, .wanted = has_pr, .probe_only = true },
+	{.task = test_unit_ready, .result = ready},
+	{.task = inquiry, .result = standard_data},
+	{.task = read_capacity, .result = capacity},
+	{.task = vpd_list, .result = pages},
+	{.task = vpd_83, .result = identity, .wanted = has_83},
+	{.task = vpd_b0, .result = block_limits, .wanted = has_b0, .probe_only = true},
+	{.task = vpd_b1, .result = characteristics, .wanted = has_b1, .probe_only = true},
+	{.task = vpd_b2, .result = provisioning, .wanted = has_b2, .probe_only = true},
+	{.task = mode_sense, .result = mode, .probe_only = true},
+	{.task = read_keys, .result = keys, .probe_only = true},
+	{.task = report_capabilities,
+		.result = pr_capabilities,
+		.wanted = has_pr,
+		.probe_only = true},
+	{.task = preempt_nobody, .result = preempt_and_abort, .wanted = has_pr, .probe_only = true},
 };
 
 static void step_done(struct isc_cmd *cmd, int status, struct scsi_task *task);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The NBD backend's ops. See nbd_internal.h. The watchers of a queue are as in iscsi.c; libnbd sends
- * by itself when a command is handed to it, as far as the socket takes it.
+ * The NBD backend's ops. See nbd_internal.h. The watchers of a queue are as in iscsi.c; libnbd
+ * sends by itself when a command is handed to it, as far as the socket takes it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,28 +15,7 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 2000
 #define STEADY_MS 5000
-#define NO_MEMORY_MS 20
 #define ANSWERS_AT_ONCE 64
-
-static struct nbc_dev *nbc_dev(struct bdev *bdev)
-{
-	return container_of(bdev, struct nbc_dev, base);
-}
-
-static struct nbc_queue *nbc_queue(struct bdev_queue *queue)
-{
-	return container_of(queue, struct nbc_queue, base);
-}
-
-static struct nbc_io *nbc_io(struct bdev_io *io)
-{
-	return container_of(io, struct nbc_io, base);
-}
-
-static struct nbc_io *first_io(struct list *ios)
-{
-	return nbc_io(list_entry(ios->next, struct bdev_io, node));
-}
 
 static struct ev_loop *queue_ev(struct nbc_queue *queue)
 {
@@ -50,104 +29,16 @@ static bool expired(uint64_t now_ns, uint64_t then_ns, uint64_t ms)
 
 /* ---- ios ---- */
 
-static void forget_bounce(struct nbc_io *io)
-{
-	free(io->bounce);
-	io->bounce = NULL;
-}
-
-static void io_later(struct nbc_queue *queue, struct nbc_io *io, unsigned ms)
-{
-	list_add_tail(&queue->delayed, &io->base.node);
-	if (!ev_is_active(&queue->resend)) {
-		ev_timer_set(&queue->resend, ms / 1000.0, 0);
-		ev_timer_start(queue_ev(queue), &queue->resend);
-	}
-}
-
 static void on_resend(struct ev_loop *ev, struct ev_timer *timer, int revents)
 {
 	struct nbc_queue *queue = timer->data;
 
 	while (!list_empty(&queue->delayed)) {
-		struct nbc_io *io = first_io(&queue->delayed);
+		struct nbc_io *io = nbc_first_io(&queue->delayed);
 
 		list_del(&io->base.node);
 		bdev_io_requeue(&io->base);
 	}
-}
-
-/* (N2) */
-static int on_answer(void *arg, int *error)
-{
-	struct nbc_io *io = arg;
-
-	io->error = *error;
-	list_del(&io->base.node);
-	list_add_tail(&nbc_queue(io->base.queue)->answered, &io->base.node);
-	return 0;
-}
-
-/* libnbd knows no scatter-gather: several iovecs go through one buffer. */
-static void *io_buffer(struct nbc_io *io)
-{
-	if (io->base.nr_iov == 1)
-		return io->base.iov[0].iov_base;
-	io->bounce = malloc(io->base.len_bytes);
-	if (io->bounce && io->base.op == BDEV_WRITE)
-		bdev_iov_to_buf(io->base.iov, io->base.nr_iov, io->bounce, io->base.len_bytes);
-	return io->bounce;
-}
-
-static void send_io(struct nbc_queue *queue, struct nbc_io *io)
-{
-	struct nbd_handle *h = queue->conn.h;
-	nbd_completion_callback done = { .callback = on_answer, .user_data = io };
-	uint32_t fua = io->base.flags & BDEV_FUA ? LIBNBD_CMD_FLAG_FUA : 0;
-	uint64_t off = io->base.off_bytes, len = io->base.len_bytes;
-	void *buf = NULL;
-
-	if (io->base.op == BDEV_READ || io->base.op == BDEV_WRITE) {
-		buf = io_buffer(io);
-		if (!buf) {
-			io_later(queue, io, NO_MEMORY_MS);
-			return;
-		}
-	}
-	io->sent_ns = clock_mono_ns();
-	io->error = 0;
-	list_add_tail(&queue->flight, &io->base.node);
-	switch (io->base.op) {
-	case BDEV_READ:
-		io->cookie = nbd_aio_pread(h, buf, len, off, done, 0);
-		break;
-	case BDEV_WRITE:
-		io->cookie = nbd_aio_pwrite(h, buf, len, off, done, fua);
-		break;
-	case BDEV_FLUSH:
-		io->cookie = nbd_aio_flush(h, done, 0);
-		break;
-	case BDEV_DISCARD:
-		io->cookie = nbd_aio_trim(h, len, off, done, fua);
-		break;
-	case BDEV_WRITE_ZEROES:
-		io->cookie = nbd_aio_zero(h, len, off, done, fua);
-		break;
-	default:
-		list_del(&io->base.node);
-		bdev_io_complete(&io->base, -EOPNOTSUPP);
-		return;
-	}
-	if (io->cookie >= 0)
-		return;
-	if (nbd_aio_is_dead(h) || nbd_aio_is_closed(h)) { /* waits in flight for the end of it */
-		nbc_conn_fail_libnbd(&queue->conn);
-		return;
-	}
-	log_debug("%s: %s", queue->base.bdev->name, nbd_get_error());
-	list_del(&io->base.node);
-	forget_bounce(io);
-	bdev_io_complete(&io->base, -EREMOTEIO);
 }
 
 static void nbc_submit(struct bdev_queue *base, struct bdev_io *io)
@@ -155,58 +46,9 @@ static void nbc_submit(struct bdev_queue *base, struct bdev_io *io)
 	struct nbc_queue *queue = nbc_queue(base);
 
 	if (queue->conn.fail || !queue->conn.up) /* settle() is about to tell */
-		io_later(queue, nbc_io(io), 0);
+		nbc_io_later(queue, nbc_io(io), 0);
 	else
-		send_io(queue, nbc_io(io));
-}
-
-static int status_of(int error)
-{
-	switch (error) {
-	case 0:
-		return 0;
-	case EIO:
-		return -EIO;
-	case ENOSPC:
-		return -ENOSPC;
-	case EOPNOTSUPP:
-#if ENOTSUP != EOPNOTSUPP
-	case ENOTSUP:
-#endif
-		return -EOPNOTSUPP;
-	default:
-		return -EREMOTEIO;
-	}
-}
-
-/* Ends what was answered. What a dying connection ended with an error stays, to be sent again. */
-static void run_answers(struct nbc_queue *queue)
-{
-	struct nbc_conn *conn = &queue->conn;
-
-	while (!list_empty(&queue->answered)) {
-		struct nbc_io *io = first_io(&queue->answered);
-		int error = io->error;
-
-		/* Also tells of a read with a part left out. */
-		if (nbd_aio_command_completed(conn->h, io->cookie) < 0 && !error)
-			error = nbd_get_errno() ? nbd_get_errno() : EIO;
-		if (error == ESHUTDOWN)
-			nbc_conn_fail(conn, -ERR_TRANSPORT, "the server at %s is shutting down",
-				conn->cfg->where);
-		list_del(&io->base.node);
-		if (error && conn->fail) {
-			list_add_tail(&queue->flight, &io->base.node);
-			continue;
-		}
-		if (!error && io->bounce && io->base.op == BDEV_READ)
-			bdev_iov_from_buf(io->base.iov, io->base.nr_iov, io->bounce,
-				io->base.len_bytes);
-		forget_bounce(io);
-		if (!error)
-			queue->stall_ms = NBC_STALL_MS;
-		bdev_io_complete(&io->base, status_of(error));
-	}
+		nbc_io_send(queue, nbc_io(io));
 }
 
 /* ---- the connection's life ---- */
@@ -217,7 +59,8 @@ static void set_size(struct nbc_queue *queue)
 	uint64_t bytes = queue->conn.info.size_bytes;
 
 	if (bytes != bdev_geom(bdev).size_bytes) {
-		log_info("%s: the export has %llu bytes now", bdev->name, (unsigned long long)bytes);
+		log_info(
+			"%s: the export has %llu bytes now", bdev->name, (unsigned long long)bytes);
 		bdev_set_size(bdev, bytes);
 	}
 }
@@ -231,7 +74,8 @@ static void compare(struct nbc_queue *queue)
 	if (now->block_bytes > known->block_bytes || now->max_io_bytes < known->max_io_bytes ||
 		(known->caps & ~now->caps & musts) || (now->caps & ~known->caps & BDEV_READONLY))
 		nbc_conn_fail(&queue->conn, -ENODEV,
-			"the export is another one now (block size, flush, FUA, several connections "
+			"the export is another one now (block size, flush, FUA, several "
+			"connections "
 			"or read-only differ); nothing is sent to it");
 }
 
@@ -250,10 +94,10 @@ static void schedule_retry(struct nbc_queue *queue, bool was_up)
 static void forget_ios(struct list *ios)
 {
 	while (!list_empty(ios)) {
-		struct nbc_io *io = first_io(ios);
+		struct nbc_io *io = nbc_first_io(ios);
 
 		list_del(&io->base.node);
-		forget_bounce(io);
+		nbc_io_forget_bounce(io);
 	}
 }
 
@@ -273,8 +117,8 @@ static void lost(struct nbc_queue *queue)
 	bool was_up = queue->told_up;
 
 	if (was_up)
-		log_warn("%s: path lost: %s; trying again until it is back",
-			queue->base.bdev->name, conn->why);
+		log_warn("%s: path lost: %s; trying again until it is back", queue->base.bdev->name,
+			conn->why);
 	else if (strcmp(queue->told, conn->why))
 		log_warn("%s: no path yet: %s", queue->base.bdev->name, conn->why);
 	snprintf(queue->told, sizeof(queue->told), "%s", conn->why);
@@ -302,7 +146,7 @@ static void settle(struct nbc_queue *queue)
 
 	if (conn->h && !conn->fail && nbd_aio_is_dead(conn->h))
 		nbc_conn_fail(conn, -ERR_TRANSPORT, "the connection to %s broke", conn->cfg->where);
-	run_answers(queue);
+	nbc_run_answers(queue);
 	if (!conn->fail && conn->up && !queue->told_up)
 		compare(queue);
 	if (conn->fail)
@@ -317,7 +161,8 @@ static void check_deadline(struct nbc_queue *queue)
 	uint64_t now = list_empty(&queue->flight) ? 0 : clock_mono_ns();
 	struct list *pos;
 
-	list_for_each(pos, &queue->flight) {
+	list_for_each(pos, &queue->flight)
+	{
 		struct bdev_io *io = list_entry(pos, struct bdev_io, node);
 
 		if (bdev_io_too_late(io, now)) {
@@ -394,10 +239,11 @@ static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int revents)
 	if (conn->up && !conn->fail)
 		check_deadline(queue);
 	if (conn->up && !conn->fail && !list_empty(&queue->flight) &&
-		expired(now, first_io(&queue->flight)->sent_ns, queue->stall_ms)) {
+		expired(now, nbc_first_io(&queue->flight)->sent_ns, queue->stall_ms)) {
 		queue->stall_ms = MIN(queue->stall_ms * 2, 16u * NBC_STALL_MS);
 		nbc_conn_fail(conn, -ERR_TRANSPORT, "a command had no answer for %llu seconds",
-			(unsigned long long)(now - first_io(&queue->flight)->sent_ns) / 1000000000);
+			(unsigned long long)(now - nbc_first_io(&queue->flight)->sent_ns) /
+				1000000000);
 	}
 	settle(queue);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * NBD URIs: nbd://host[:port]/[export], nbds://[user@]host..., nbd+unix:///[export]?socket=PATH, with
- * tls-psk-file=FILE, tls-certificates=DIR, tls-verify-peer=false, as libnbd has them.
+ * NBD URIs: nbd://host[:port]/[export], nbds://[user@]host..., nbd+unix:///[export]?socket=PATH,
+ * with tls-psk-file=FILE, tls-certificates=DIR, tls-verify-peer=false, as libnbd has them.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -17,7 +17,7 @@
 /* Once, here: a reconnect must not wait for a name server. */
 static int cfg_tcp(struct nbc_cfg *cfg, const struct bdev_uri *uri, char **ret_error)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *a;
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list, *a;
 	int r;
 
 	if (!uri->host || !uri->host[0])
@@ -42,8 +42,8 @@ static int cfg_tcp(struct nbc_cfg *cfg, const struct bdev_uri *uri, char **ret_e
 	freeaddrinfo(list);
 	cfg->tcp = true;
 	if (!cfg->nr_addresses)
-		return bdev_fail(ret_error, -ENOENT, "%s: host \"%s\" has no address", uri->text,
-			uri->host);
+		return bdev_fail(
+			ret_error, -ENOENT, "%s: host \"%s\" has no address", uri->text, uri->host);
 	return 0;
 }
 
@@ -57,8 +57,9 @@ static int cfg_unix(struct nbc_cfg *cfg, const struct bdev_uri *uri, char **ret_
 			"%s: the socket is missing; write %s:///[export]?socket=PATH", uri->text,
 			uri->scheme);
 	if (strlen(cfg->where) >= sizeof(sun->sun_path))
-		return bdev_fail(ret_error, -EINVAL, "%s: the socket's path is longer than %zu bytes",
-			uri->text, sizeof(sun->sun_path) - 1);
+		return bdev_fail(ret_error, -EINVAL,
+			"%s: the socket's path is longer than %zu bytes", uri->text,
+			sizeof(sun->sun_path) - 1);
 	sun->sun_family = AF_UNIX;
 	strcpy(sun->sun_path, cfg->where);
 	cfg->addresses[0].len = sizeof(*sun);
@@ -66,15 +67,15 @@ static int cfg_unix(struct nbc_cfg *cfg, const struct bdev_uri *uri, char **ret_
 	return 0;
 }
 
-static int cfg_tls(struct nbc_cfg *cfg, const struct bdev *bdev, const struct bdev_uri *uri,
-	char **ret_error)
+static int cfg_tls(
+	struct nbc_cfg *cfg, const struct bdev *bdev, const struct bdev_uri *uri, char **ret_error)
 {
 	char *verify;
 
 	if (!cfg->tls)
 		return 0;
-	cfg->psk_file = bdev->opts.tls_psk_file ? strdup(bdev->opts.tls_psk_file) :
-						  bdev_uri_param(uri, "tls-psk-file");
+	cfg->psk_file = bdev->opts.tls_psk_file ? strdup(bdev->opts.tls_psk_file)
+						: bdev_uri_param(uri, "tls-psk-file");
 	cfg->certificates = bdev_uri_param(uri, "tls-certificates");
 	verify = bdev_uri_param(uri, "tls-verify-peer");
 	cfg->verify_peer = !verify || (strcmp(verify, "false") && strcmp(verify, "0"));
@@ -98,15 +99,15 @@ static int cfg_tls(struct nbc_cfg *cfg, const struct bdev *bdev, const struct bd
 int nbc_cfg_make(const struct bdev *bdev, const struct bdev_uri *uri, struct nbc_cfg *ret_cfg,
 	char **ret_error)
 {
-	struct nbc_cfg cfg = { 0 };
+	struct nbc_cfg cfg = {0};
 	int r;
 
 	cfg.tls = strncmp(uri->scheme, "nbds", 4) == 0;
 	cfg.export_name = strdup(uri->path ? uri->path : "");
 	r = cfg.export_name ? 0 : -ENOMEM;
 	if (!r)
-		r = strstr(uri->scheme, "+unix") ? cfg_unix(&cfg, uri, ret_error) :
-						   cfg_tcp(&cfg, uri, ret_error);
+		r = strstr(uri->scheme, "+unix") ? cfg_unix(&cfg, uri, ret_error)
+						 : cfg_tcp(&cfg, uri, ret_error);
 	if (!r)
 		r = cfg_tls(&cfg, bdev, uri, ret_error);
 	if (r) {

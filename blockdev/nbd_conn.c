@@ -44,19 +44,20 @@ void nbc_conn_fail_libnbd(struct nbc_conn *conn)
 	if (conn->up)
 		nbc_conn_fail(conn, -ERR_TRANSPORT, "the connection broke: %s", libnbd_text());
 	else if (err == ECONNREFUSED || err == EHOSTUNREACH || err == ENETUNREACH ||
-		 err == ETIMEDOUT || (!cfg->tcp && err == ENOENT && !strstr(libnbd_text(), "export")))
+		 err == ETIMEDOUT ||
+		 (!cfg->tcp && err == ENOENT && !strstr(libnbd_text(), "export")))
 		nbc_conn_fail(conn, -ERR_TRANSPORT,
 			"can't connect to %s: %s; check address, port and whether the server runs",
 			cfg->where, strerror(err));
 	else if (err == ENOENT)
-		nbc_conn_fail(conn, -ENOENT, "the server at %s has no export \"%s\" (%s)", cfg->where,
-			cfg->export_name, libnbd_text());
+		nbc_conn_fail(conn, -ENOENT, "the server at %s has no export \"%s\" (%s)",
+			cfg->where, cfg->export_name, libnbd_text());
 	else if (strstr(libnbd_text(), "TLS") || strstr(libnbd_text(), "gnutls") ||
 		 strstr(libnbd_text(), "PSK") || strstr(libnbd_text(), "policy"))
 		nbc_conn_fail(conn, -EACCES, "the server at %s and we don't agree on TLS: %s%s",
 			cfg->where, libnbd_text(),
-			cfg->tls ? "; check keys and certificates" :
-				   "; it may insist on TLS (nbds://)");
+			cfg->tls ? "; check keys and certificates"
+				 : "; it may insist on TLS (nbds://)");
 	else
 		nbc_conn_fail(conn, -ERR_TRANSPORT, "talking to %s failed: %s", cfg->where,
 			libnbd_text());
@@ -91,7 +92,7 @@ static int configure(struct nbc_conn *conn)
 
 static void set_socket(struct nbc_conn *conn)
 {
-	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+	struct linger linger = {.l_onoff = 1, .l_linger = 0};
 	int fd = nbd_aio_get_fd(conn->h), on = 1, idle = 2, interval = 1, count = 3;
 	int dead_ms = NBC_DEAD_MS;
 
@@ -125,16 +126,17 @@ static void measure(struct nbc_conn *conn)
 	memset(info, 0, sizeof(*info));
 	if (size < 0 || min > 4096) {
 		nbc_conn_fail(conn, -ENOTSUP,
-			size < 0 ? "the server does not tell the size of its export" :
-				   "the export wants requests of at least %u bytes; 4096 is the most that works",
+			size < 0 ? "the server does not tell the size of its export"
+				 : "the export wants requests of at least %u bytes; 4096 is the "
+				   "most that works",
 			min);
 		return;
 	}
 	info->block_bytes = min <= 512 ? 512 : 4096;
 	info->size_bytes = ALIGN_DOWN((uint64_t)size, info->block_bytes);
-	info->phys_bytes = preferred > info->block_bytes && !(preferred & (preferred - 1)) ?
-				   MIN(preferred, 65536) :
-				   info->block_bytes;
+	info->phys_bytes = preferred > info->block_bytes && !(preferred & (preferred - 1))
+				   ? MIN(preferred, 65536)
+				   : info->block_bytes;
 	info->max_io_bytes = max ? MIN(max, NBC_MAX_IO_BYTES) : NBC_MAX_IO_BYTES;
 	info->caps = conn->cfg->tcp ? BDEV_SHARED : 0;
 	info->caps |= nbd_is_read_only(h) == 1 ? BDEV_READONLY : 0;
@@ -182,7 +184,8 @@ void nbc_conn_start(struct nbc_conn *conn)
 	if (cfg->tls && !cfg->psk_file && cfg->tcp)
 		r = nbd_aio_connect_tcp(conn->h, cfg->host, cfg->port);
 	else
-		r = nbd_aio_connect(conn->h, (const struct sockaddr *)&cfg->addresses[conn->address].sa,
+		r = nbd_aio_connect(conn->h,
+			(const struct sockaddr *)&cfg->addresses[conn->address].sa,
 			cfg->addresses[conn->address].len);
 	if (r) {
 		nbc_conn_fail_libnbd(conn);
@@ -287,12 +290,15 @@ void nbc_conn_close(struct nbc_conn *conn, uint64_t deadline_ns)
 		while ((now = clock_mono_ns()) < deadline_ns && !nbd_aio_is_closed(conn->h) &&
 			!nbd_aio_is_dead(conn->h)) {
 			int events;
-			struct pollfd pfd = { .fd = nbc_conn_socket(conn, &events) };
+			struct pollfd pfd = {.fd = nbc_conn_socket(conn, &events)};
 
-			pfd.events = (events & EV_READ ? POLLIN : 0) | (events & EV_WRITE ? POLLOUT : 0);
-			if (poll(&pfd, 1, MIN((int)((deadline_ns - now) / 1000000) + 1, POLL_MS)) > 0)
-				nbc_conn_service(conn, (pfd.revents & ~POLLOUT ? EV_READ : 0) |
-							       (pfd.revents & ~POLLIN ? EV_WRITE : 0));
+			pfd.events =
+				(events & EV_READ ? POLLIN : 0) | (events & EV_WRITE ? POLLOUT : 0);
+			if (poll(&pfd, 1, MIN((int)((deadline_ns - now) / 1000000) + 1, POLL_MS)) >
+				0)
+				nbc_conn_service(
+					conn, (pfd.revents & ~POLLOUT ? EV_READ : 0) |
+						      (pfd.revents & ~POLLIN ? EV_WRITE : 0));
 		}
 	}
 	nbc_conn_drop(conn);

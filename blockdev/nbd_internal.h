@@ -2,9 +2,10 @@
 /*
  * The NBD backend (libnbd). One connection (handle) for each queue.
  *
- *   nbd.c       the ops: open, queues, submit, answers
+ *   nbd.c       the ops: open, queues, the life of a queue's connection
  *   nbd_cfg.c   where the server is and how to speak to it
  *   nbd_conn.c  a connection: connect, negotiate, drop; event-driven or polled
+ *   nbd_io.c    bdev_io to NBD command and back
  *
  * N1  A handle lives for one connection. When that is lost the handle is closed, which forgets its
  *     commands without calling back, and what had no answer goes back by bdev_queue_requeue_all().
@@ -88,6 +89,26 @@ struct nbc_io {
 	void *bounce; /* the data when there are several iovecs */
 };
 
+static inline struct nbc_dev *nbc_dev(struct bdev *bdev)
+{
+	return container_of(bdev, struct nbc_dev, base);
+}
+
+static inline struct nbc_queue *nbc_queue(struct bdev_queue *queue)
+{
+	return container_of(queue, struct nbc_queue, base);
+}
+
+static inline struct nbc_io *nbc_io(struct bdev_io *io)
+{
+	return container_of(io, struct nbc_io, base);
+}
+
+static inline struct nbc_io *nbc_first_io(struct list *ios)
+{
+	return nbc_io(list_entry(ios->next, struct bdev_io, node));
+}
+
 /* ---- nbd_cfg.c ---- */
 int nbc_cfg_make(const struct bdev *bdev, const struct bdev_uri *uri, struct nbc_cfg *ret_cfg,
 	char **ret_error);
@@ -112,5 +133,13 @@ int nbc_conn_socket(struct nbc_conn *conn, int *ret_events);
 int nbc_conn_open(struct nbc_conn *conn, uint64_t deadline_ns);
 /* Says goodbye and drops. */
 void nbc_conn_close(struct nbc_conn *conn, uint64_t deadline_ns);
+
+/* ---- nbd_io.c ---- */
+void nbc_io_send(struct nbc_queue *queue, struct nbc_io *io);
+/* Sends io once more after ms. */
+void nbc_io_later(struct nbc_queue *queue, struct nbc_io *io, unsigned int ms);
+void nbc_io_forget_bounce(struct nbc_io *io);
+/* Ends what was answered. What a dying connection ended with an error stays, to be sent again. */
+void nbc_run_answers(struct nbc_queue *queue);
 
 #endif

@@ -2,12 +2,14 @@
 /*
  * A verifying random load that must not notice it when the target goes away and comes back:
  *
- *	restart [-q QUEUES] [-d DEPTH] [-b BASE_MIB] [-m MIB] [-a AUTH_FILE] [-k PSK_FILE] [-g] URI SECONDS
+ *	restart [-q QUEUES] [-d DEPTH] [-b BASE_MIB] [-m MIB] [-a AUTH_FILE] [-k PSK_FILE] [-g] URI
+ *SECONDS
  *
- * It ends after SECONDS, or sooner on SIGTERM. Each queue has a thread, a loop and a region of its own, and a number for each block of it that
- * says which write was the last. Blocks carry that number; each read checks it. Prints a line of
- * progress ten times a second, "ops N reconnects N", for scripts that pull the plug meanwhile. At
- * the end all is read once more. Exit 0 = no error and every byte right.
+ * It ends after SECONDS, or sooner on SIGTERM. Each queue has a thread, a loop and a region of its
+ *own, and a number for each block of it that says which write was the last. Blocks carry that
+ *number; each read checks it. Prints a line of progress ten times a second, "ops N reconnects N",
+ *for scripts that pull the plug meanwhile. At the end all is read once more. Exit 0 = no error and
+ *every byte right.
  *
  * With -g each queue has a key registered under a reservation of type 7, and its gate registers
  * again what the target forgot; it says "registered" each time. Then no keys are left at the end.
@@ -84,7 +86,8 @@ static void fill(struct worker *w, char *buf, uint64_t unit, uint64_t number)
 	uint64_t *p = (uint64_t *)buf;
 
 	for (unsigned int i = 0; i < UNIT / 8; i++)
-		p[i] = number ? number * 0x9e3779b97f4a7c15ull + (w->base_bytes / UNIT + unit) + i : 0;
+		p[i] = number ? number * 0x9e3779b97f4a7c15ull + (w->base_bytes / UNIT + unit) + i
+			      : 0;
 }
 
 static void check(struct worker *w, const char *buf, uint64_t unit)
@@ -146,7 +149,7 @@ static void set_iov(struct slot *s)
 	for (s->req.nr_iov = 0; s->req.nr_iov < n; s->req.nr_iov++) {
 		size_t part = s->req.nr_iov == n - 1 ? len - at : (len / n) & ~(size_t)511;
 
-		s->iov[s->req.nr_iov] = (struct iovec){ s->buf + at, part };
+		s->iov[s->req.nr_iov] = (struct iovec){s->buf + at, part};
 		at += part;
 	}
 }
@@ -163,8 +166,12 @@ static void next(struct slot *s)
 		return;
 	memset(&s->req, 0, sizeof(s->req));
 	s->req.done = done;
-	s->req.op = dice < 45 ? BDEV_WRITE : dice < 93 ? BDEV_READ : dice < 95 ? BDEV_FLUSH :
-		    dice < 98 ? BDEV_WRITE_ZEROES : caps & BDEV_CAN_DISCARD ? BDEV_DISCARD : BDEV_READ;
+	s->req.op = dice < 45		      ? BDEV_WRITE
+		    : dice < 93		      ? BDEV_READ
+		    : dice < 95		      ? BDEV_FLUSH
+		    : dice < 98		      ? BDEV_WRITE_ZEROES
+		    : caps & BDEV_CAN_DISCARD ? BDEV_DISCARD
+					      : BDEV_READ;
 	if (s->req.op == BDEV_WRITE && dice < 3 && (caps & (BDEV_CAN_FUA | BDEV_CAN_FLUSH)))
 		s->req.flags = BDEV_FUA;
 	if (s->req.op != BDEV_FLUSH) {
@@ -203,9 +210,15 @@ static void gate_send(struct gate *gate, enum bdev_op op)
 {
 	struct worker *w = gate->worker;
 
-	gate->req = (struct bdev_req){ .op = op, .flags = BDEV_GATE, .done = gate_step, .arg = w->queue,
-		.pr = { .key = KEY + w->id, .new_key = KEY + w->id, .keys = gate->keys,
-			.max_keys = ARRAY_SIZE(gate->keys), .type = BDEV_PR_WRITE_EXCLUSIVE_ALL } };
+	gate->req = (struct bdev_req){.op = op,
+		.flags = BDEV_GATE,
+		.done = gate_step,
+		.arg = w->queue,
+		.pr = {.key = KEY + w->id,
+			.new_key = KEY + w->id,
+			.keys = gate->keys,
+			.max_keys = ARRAY_SIZE(gate->keys),
+			.type = BDEV_PR_WRITE_EXCLUSIVE_ALL}};
 	if (bdev_submit(w->queue, &gate->req))
 		abort();
 }
@@ -245,7 +258,7 @@ static void gate_closed(void *arg, struct bdev_queue *queue)
 
 static int count_keys(struct bdev *bdev)
 {
-	struct bdev_req req = { .op = BDEV_PR_READ_KEYS };
+	struct bdev_req req = {.op = BDEV_PR_READ_KEYS};
 	struct bdev_queue *queue;
 	struct loop *loop;
 	int err;
@@ -324,7 +337,8 @@ static void progress(struct bdev *bdev, struct worker *workers, int n)
 		}
 		bdev_counters(bdev, &counters);
 		printf("ops %llu reconnects %llu resends %llu\n", (unsigned long long)ops,
-			(unsigned long long)counters.reconnects, (unsigned long long)counters.resends);
+			(unsigned long long)counters.reconnects,
+			(unsigned long long)counters.resends);
 		fflush(stdout);
 	}
 }
@@ -408,15 +422,16 @@ static int parse(int argc, char **argv, struct config *config, struct bdev_opts 
 
 int main(int argc, char **argv)
 {
-	struct config config = { .nr_queues = 2, .depth = 16, .size_bytes = 32 << 20 };
-	struct bdev_opts opts = { 0 };
+	struct config config = {.nr_queues = 2, .depth = 16, .size_bytes = 32 << 20};
+	struct bdev_opts opts = {0};
 	char *error = NULL;
 	struct bdev *bdev;
 	int err, failed;
 
 	if (parse(argc, argv, &config, &opts)) {
-		fprintf(stderr, "usage: restart [-q N] [-d N] [-b MIB] [-m MIB] [-a FILE] [-k FILE] [-g] "
-				"URI SECONDS\n");
+		fprintf(stderr,
+			"usage: restart [-q N] [-d N] [-b MIB] [-m MIB] [-a FILE] [-k FILE] [-g] "
+			"URI SECONDS\n");
 		return 2;
 	}
 	signal(SIGTERM, on_term);
