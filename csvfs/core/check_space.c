@@ -175,10 +175,6 @@ static int check_group(struct check *c, uint64_t ag, uint64_t *free_blks)
 	err = check_read(c, ag_first_blk(alloc, ag), CSV_BT_AG, whose, hdr, &ok);
 	for (uint32_t i = 0; i < nr_bitmaps(c) && !err; i++)
 		err = check_bitmap(c, ag, i, &counted);
-	if (!err && ok && le64_get(hdr->nr_blks) != ag_nr_blks(alloc, ag))
-		check_say(c, "ag-size", "group %llu has %llu blocks by its header, %llu by the "
-					"superblock",
-			(ull)ag, (ull)le64_get(hdr->nr_blks), (ull)ag_nr_blks(alloc, ag));
 	if (!err && ok && le64_get(hdr->free_blks) != counted)
 		check_say(c, "ag-free", "group %llu counts %llu free blocks, its bitmaps %llu",
 			(ull)ag, (ull)le64_get(hdr->free_blks), (ull)counted);

@@ -517,10 +517,7 @@ static int ag_wrong(struct csv_txn *txn, void *arg)
 
 	if (err)
 		return err;
-	if (strcmp(name_arg, "ag-free") == 0)
-		ag->free_blks = le64_of(le64_get(ag->free_blks) - 3);
-	else
-		ag->nr_blks = le64_of(le64_get(ag->nr_blks) - 3);
+	ag->free_blks = le64_of(le64_get(ag->free_blks) - 3);
 	return 0;
 }
 
@@ -581,7 +578,6 @@ static const struct corrupter {
 	{ "root-inodes", root_count },
 	{ "next-ino", root_count },
 	{ "ag-free", ag_wrong },
-	{ "ag-size", ag_wrong },
 	{ "leak-block", bitmap_wrong },
 	{ "free-block", bitmap_wrong },
 };

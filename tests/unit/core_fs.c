@@ -472,7 +472,7 @@ static void test_inline(void)
 	CHECK_EQ(a.data_kind, CSV_DATA_INLINE);
 	CHECK_EQ(t_inline_set(&e, f, buf, 10), -EINVAL);
 	CHECK_OK(t_map(&e, f, 0, 5, x, 4, &nr));
-	CHECK(nr == 1 && x[0].state == CSV_HOLE);
+	CHECK(nr == 1 && x[0].state == CSV_UNWRITTEN);
 	t_check(&e);
 	CHECK_OK(t_inline_drop(&e, f));
 	CHECK_EQ(t_inline_drop(&e, f), -EINVAL);
