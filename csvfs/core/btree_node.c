@@ -178,6 +178,8 @@ static const char *slots_wrong(const struct csv_tree_node *n, const struct csv_g
 
 		if (off < low || off > CSV_BLOCK_BYTES || len > CSV_BLOCK_BYTES - off)
 			return "a value outside of the node";
+		if (len == 0 && off != CSV_BLOCK_BYTES)
+			return "an empty value in a wrong place";
 		if (inner ? len != sizeof(struct csv_tree_ptr) : len > CSV_TREE_VALUE_MAX)
 			return "a value of a wrong length";
 		if (i > 0 && node_key(n, i) <= node_key(n, i - 1))

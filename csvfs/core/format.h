@@ -119,7 +119,7 @@ static_assert(sizeof(struct csv_bitmap) == CSV_BLOCK_BYTES, "format");
  */
 struct csv_tree_slot {
 	struct le64 key;
-	struct le16 off; /* of the value, from the start of the block */
+	struct le16 off; /* of the value, from the start of the block; 4,096 if it is empty */
 	struct le16 len;
 };
 static_assert(sizeof(struct csv_tree_slot) == 12, "format");

@@ -80,7 +80,8 @@ struct csv_fs_cfg {
 /* Reads the superblock and makes an engine that is not open yet. Blocks. */
 int csv_fs_new(const struct csv_fs_cfg *cfg, struct csv_fs **ret_fs)
 	__attribute__((warn_unused_result, nonnull));
-/* Frees; no operation may be under way. NULL is allowed. */
+/* Frees; no operation may be under way. Of the engine's callbacks only csv_fs_close()'s may call it.
+ * NULL is allowed. */
 void csv_fs_free(struct csv_fs *fs);
 const struct csv_geometry *csv_fs_geometry(const struct csv_fs *fs);
 

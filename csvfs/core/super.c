@@ -19,7 +19,7 @@ static bool is_pow2(uint64_t x)
 
 static const char *layout_wrong(const struct csv_super *sb, const struct csv_geometry *g)
 {
-	uint64_t ags_blks;
+	uint64_t ags_blks, left;
 
 	if (g->nr_blks > UINT64_MAX / CSV_BLOCK_BYTES / 2)
 		return "the volume is larger than a device can be";
@@ -34,9 +34,10 @@ static const char *layout_wrong(const struct csv_super *sb, const struct csv_geo
 		return "the first group is outside of the volume";
 	if (le32_get(sb->ag_nr_bitmaps) == 0 || g->ag_blks > (1ull << 40))
 		return "a wrong size of groups";
-	/* All groups but the last are whole. */
+	/* All groups but the last are whole; that has room for its bitmaps, and one block more. */
+	left = g->nr_blks - 1 - g->ag0_blk;
 	if (g->nr_ags == 0 || checked_mul(g->nr_ags - 1, g->ag_blks, &ags_blks) ||
-		!range_ok(g->ag0_blk, ags_blks, g->nr_blks))
+		ags_blks > left || left - ags_blks < 2 + g->ag_blks / CSV_BITMAP_BITS)
 		return "a wrong number of groups";
 	return NULL;
 }

@@ -56,7 +56,8 @@ uint32_t csv_txn_nr_blks(const struct csv_txn *txn);
 struct csv_fs *csv_txn_fs(const struct csv_txn *txn);
 
 /* fn(arg) runs when the transaction commits with sequence seq / aborts: for in-memory state that
- * must follow (the allocator's busy list). */
+ * must follow (the allocator's busy list). Commits run in the order of hooking in, aborts newest
+ * first; hook is the caller's, and may be freed in its function. */
 struct csv_txn_hook {
 	void (*commit)(struct csv_txn_hook *hook, uint64_t seq);
 	void (*abort)(struct csv_txn_hook *hook);

@@ -553,6 +553,7 @@ static void test_verify(void)
 	REFUSED(bad.node.slots[3].key = le64_of(0));
 	REFUSED(bad.node.slots[3].off = bad.node.slots[2].off);
 	REFUSED(bad.node.slots[3].off = le16_of(4090));
+	REFUSED(bad.node.slots[18].len = le16_of(0));
 	REFUSED(bad.node.slots[3].len = le16_of(5000));
 	REFUSED(bad.node.slots[3].off = le16_of(0x48));
 	REFUSED(bad.node.h.blkno = le64_of(3));

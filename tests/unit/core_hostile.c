@@ -159,7 +159,11 @@ static void flip(uint8_t *block)
 {
 	uint32_t at = 0x40;
 
-	switch (rng() % 4) {
+	switch (rng() % 5) {
+	case 4: /* a number that is all wrong */
+		at += 8 * (rng() % 9);
+		memset(block + at, rng() % 2 ? 0xff : 0, 4 + rng() % 5);
+		return;
 	case 0:
 		at += rng() % 0x40;
 		break;
