@@ -119,6 +119,7 @@ static void add_device(struct json_object *o, struct volume *vol)
 		add_u64(s, "bytes", c.bytes[op]);
 		add_u64(s, "errors", c.errors[op]);
 		add_u64(s, "avg_us", c.ops[op] ? c.total_ns[op] / c.ops[op] / 1000 : 0);
+		add_u64(s, "total_us", c.total_ns[op] / 1000);
 		add_u64(s, "max_us", c.max_ns[op] / 1000);
 	}
 	add_u64(d, "in_flight", c.in_flight);
