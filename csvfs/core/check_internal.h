@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Between the files of csv_check(). Every message begins with a code of docs/FORMAT.md, "Check".
+ * Between the files of csv_check(). Every message begins with a code of docs/FORMAT.md, 12.
  *
  * K1  Functions here return 0 also when the volume is wrong (that is told by check_say()), and a
  *     negative code only when the check cannot go on: no memory, or the volume has stopped.
