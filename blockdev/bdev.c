@@ -126,8 +126,8 @@ static int find_backend(const char *scheme, const struct bdev_ops **ret_ops, cha
 		scheme);
 }
 
-static int open_backend(const char *text, const struct bdev_opts *opts, struct bdev **ret_bdev,
-	char **ret_error)
+static int open_backend(
+	const char *text, const struct bdev_opts *opts, struct bdev **ret_bdev, char **ret_error)
 {
 	const struct bdev_ops *ops = NULL;
 	struct bdev *bdev = NULL;
@@ -196,8 +196,8 @@ static int split_filter(const char *text, char **ret_name, char **ret_args, cons
 	return *ret_name && *ret_args ? 0 : -ENOMEM;
 }
 
-int bdev_open(const char *text, const struct bdev_opts *opts, struct bdev **ret_bdev,
-	char **ret_error)
+int bdev_open(
+	const char *text, const struct bdev_opts *opts, struct bdev **ret_bdev, char **ret_error)
 {
 	char *name = NULL, *args = NULL;
 	const char *rest = NULL;

@@ -178,7 +178,8 @@ void bdev_queue_gate_done(struct bdev_queue *queue, int status);
 /*
  * Hands in a request (B1, B2) on the queue's thread. Splits what exceeds the device's limits,
  * emulates FUA and write-zeroes where the device lacks them. Refuses with -EINVAL what is
- * unaligned or empty or does not match its iovecs, -ERANGE what ends past the device, -EROFS, -EOPNOTSUPP, -ENOMEM.
+ * unaligned or empty or does not match its iovecs, -ERANGE what ends past the device, -EROFS,
+ * -EOPNOTSUPP, -ENOMEM.
  */
 int bdev_submit(struct bdev_queue *queue, struct bdev_req *req)
 	__attribute__((warn_unused_result, nonnull));

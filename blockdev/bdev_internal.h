@@ -53,7 +53,7 @@ struct bdev_uri {
 	char *user, *password; /* decoded; NULL = none; from opts.auth_file if that is set */
 	char *host;	       /* decoded, without brackets; NULL = none */
 	uint16_t port;	       /* 0 = none */
-	char *path; /* decoded, without the first '/' if there is a host part; "file:": the path */
+	char *path;  /* decoded, without the first '/' if there is a host part; "file:": the path */
 	char *query; /* what follows '?', not decoded; NULL = none */
 };
 
@@ -179,8 +179,8 @@ void bdev_queue_requeue_all(struct bdev_queue *queue);
 /* True if io changes data and the write deadline has passed at now_ns (D4). */
 bool bdev_io_too_late(const struct bdev_io *io, uint64_t now_ns);
 
-void bdev_queue_path_lost(struct bdev_queue *queue); /* D2; again while it is down: no effect */
-void bdev_queue_path_up(struct bdev_queue *queue);   /* D2 */
+void bdev_queue_path_lost(struct bdev_queue *queue);  /* D2; again while it is down: no effect */
+void bdev_queue_path_up(struct bdev_queue *queue);    /* D2 */
 void bdev_queue_gate_close(struct bdev_queue *queue); /* D3 */
 
 /* The device's size has changed; any thread. Reports BDEV_RESIZED. */

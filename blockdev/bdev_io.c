@@ -207,10 +207,11 @@ static int alloc_slab(struct bdev_io *lead)
 	const struct bdev_req *req = lead->req;
 	uint64_t limit = piece_limit(lead);
 
-	if (lead->left_bytes <= limit || !req->iov || !(req->op == BDEV_READ || req->op == BDEV_WRITE))
+	if (lead->left_bytes <= limit || !req->iov ||
+		!(req->op == BDEV_READ || req->op == BDEV_WRITE))
 		return 0;
-	lead->slab = calloc((size_t)req->nr_iov + DIV_ROUND_UP(lead->left_bytes, limit),
-		sizeof(*lead->slab));
+	lead->slab = calloc(
+		(size_t)req->nr_iov + DIV_ROUND_UP(lead->left_bytes, limit), sizeof(*lead->slab));
 	lead->slab_next = lead->slab;
 	return lead->slab ? 0 : -ENOMEM;
 }
@@ -304,8 +305,8 @@ int bdev_submit(struct bdev_queue *queue, struct bdev_req *req)
 		caps = atomic_load_explicit(&bdev->caps, memory_order_relaxed);
 		lead->emulate_zeroes =
 			req->op == BDEV_WRITE_ZEROES && !(caps & BDEV_CAN_WRITE_ZEROES);
-		lead->want_flush = op_writes(req->op) && (req->flags & BDEV_FUA) &&
-				   !(caps & BDEV_CAN_FUA);
+		lead->want_flush =
+			op_writes(req->op) && (req->flags & BDEV_FUA) && !(caps & BDEV_CAN_FUA);
 	}
 	set_whole(lead);
 	if (alloc_slab(lead)) {
@@ -314,7 +315,8 @@ int bdev_submit(struct bdev_queue *queue, struct bdev_req *req)
 	}
 	req->queue = queue;
 	req->start_ns = clock_mono_ns();
-	atomic_fetch_add(&queue->in_flight, 1); /* before fenced is looked at, see bdev_fence_self */
+	/* Before fenced is looked at, see bdev_fence_self(). */
+	atomic_fetch_add(&queue->in_flight, 1);
 	send_pieces(lead);
 	return 0;
 }

@@ -231,8 +231,8 @@ static void bdev_queue_run(struct bdev_queue *queue)
 	if (queue->path != BDEV_PATH_STATE_DOWN)
 		dispatch_list(&queue->held);
 	if (!list_empty(&queue->late) &&
-		!bdev_io_too_late(list_entry(queue->late.next, struct bdev_io, link),
-			clock_mono_ns())) {
+		!bdev_io_too_late(
+			list_entry(queue->late.next, struct bdev_io, link), clock_mono_ns())) {
 		atomic_store(&queue->nr_late, 0);
 		dispatch_list(&queue->late);
 	}

@@ -40,9 +40,11 @@ int bdev_sync(struct bdev_queue *queue, struct bdev_req *req)
 int bdev_pread(struct bdev_queue *queue, void *buf, uint64_t len_bytes, uint64_t off_bytes)
 {
 	struct iovec iov = { buf, len_bytes };
-	struct bdev_req req = {
-		.op = BDEV_READ, .off_bytes = off_bytes, .len_bytes = len_bytes, .iov = &iov, .nr_iov = 1
-	};
+	struct bdev_req req = { .op = BDEV_READ,
+		.off_bytes = off_bytes,
+		.len_bytes = len_bytes,
+		.iov = &iov,
+		.nr_iov = 1 };
 
 	return bdev_sync(queue, &req);
 }
@@ -50,9 +52,11 @@ int bdev_pread(struct bdev_queue *queue, void *buf, uint64_t len_bytes, uint64_t
 int bdev_pwrite(struct bdev_queue *queue, const void *buf, uint64_t len_bytes, uint64_t off_bytes)
 {
 	struct iovec iov = { (void *)buf, len_bytes };
-	struct bdev_req req = {
-		.op = BDEV_WRITE, .off_bytes = off_bytes, .len_bytes = len_bytes, .iov = &iov, .nr_iov = 1
-	};
+	struct bdev_req req = { .op = BDEV_WRITE,
+		.off_bytes = off_bytes,
+		.len_bytes = len_bytes,
+		.iov = &iov,
+		.nr_iov = 1 };
 
 	return bdev_sync(queue, &req);
 }

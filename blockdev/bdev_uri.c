@@ -207,7 +207,8 @@ int bdev_uri_parse(const char *text, struct bdev_uri **ret_uri, char **ret_error
 	if (!uri->raw)
 		goto out;
 	if (text[0] != '/') {
-		n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+		n = strspn(
+			text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
 		if (n == 0 || text[n] != ':') {
 			/* not what follows "//": it may hold a password */
 			err = bdev_fail(ret_error, -EINVAL,
@@ -225,9 +226,8 @@ int bdev_uri_parse(const char *text, struct bdev_uri **ret_uri, char **ret_error
 	else
 		err = parse_rest(uri, text + n + 1);
 	if (err == -EINVAL) /* not the text itself: it may hold a password */
-		bdev_fail(ret_error, err,
-			"bad %s URI: expected %s", uri->scheme,
-			strcmp(uri->scheme, "file") == 0  ? "file:PATH"
+		bdev_fail(ret_error, err, "bad %s URI: expected %s", uri->scheme,
+			strcmp(uri->scheme, "file") == 0 ? "file:PATH"
 			: strcmp(uri->scheme, "iscsi") == 0
 				? "iscsi://[user%password@]host[:port]/target/lun"
 			: strcmp(uri->scheme, "ram") == 0 ? "ram:SIZE"

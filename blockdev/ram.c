@@ -349,14 +349,15 @@ static int ram_open(struct bdev *bdev, const struct bdev_uri *uri, char **ret_er
 	bdev->can_lun_reset = true;
 	err = bdev_parse_size(uri->path, &geom->size_bytes);
 	if (err || geom->size_bytes == 0 || geom->size_bytes > UINT64_MAX / 2) {
-		err = bdev_fail(ret_error, -EINVAL, "%s: expected ram:SIZE, e.g. ram:64M", uri->text);
+		err = bdev_fail(
+			ret_error, -EINVAL, "%s: expected ram:SIZE, e.g. ram:64M", uri->text);
 		goto out;
 	}
 	err = set_params(geom, uri, ret_error);
 	if (err)
 		goto out;
-	err = disk_get(name, geom->size_bytes, cache != NULL,
-		&container_of(bdev, struct ram, bdev)->disk);
+	err = disk_get(
+		name, geom->size_bytes, cache != NULL, &container_of(bdev, struct ram, bdev)->disk);
 	if (err == -EINVAL)
 		bdev_fail(ret_error, err, "%s: it exists with another size", uri->text);
 	else if (err)

@@ -53,7 +53,8 @@ static void copy_dirty(struct ram_cache *cache, char *to, const char *from)
 	if (!cache->stable)
 		return;
 	for (uint64_t off = 0; off < cache->size_bytes; off += PAGE) {
-		uint8_t *byte = &cache->dirty[off / PAGE / 8], bit = (uint8_t)(1u << off / PAGE % 8);
+		uint8_t *byte = &cache->dirty[off / PAGE / 8],
+			bit = (uint8_t)(1u << off / PAGE % 8);
 
 		if (*byte & bit)
 			memcpy(to + off, from + off, MIN(PAGE, cache->size_bytes - off));

@@ -26,8 +26,8 @@ void ram_pr_leave(struct ram_pr *pr, struct ram_nexus *nexus);
 /* 0 if nexus may change data, else -ERR_FENCED. */
 int ram_pr_check_write(const struct ram_pr *pr, const struct ram_nexus *nexus);
 /* A BDEV_PR_* request. -EBUSY is SPC-4's RESERVATION CONFLICT. */
-int ram_pr_command(struct ram_pr *pr, struct ram_nexus *nexus, enum bdev_op op,
-	struct bdev_pr *args);
+int ram_pr_command(
+	struct ram_pr *pr, struct ram_nexus *nexus, enum bdev_op op, struct bdev_pr *args);
 /* Each nexus but `except` gets a UNIT ATTENTION. */
 void ram_pr_attention(struct ram_pr *pr, const struct ram_nexus *except);
 /* A restart: nothing is registered or reserved any more. */

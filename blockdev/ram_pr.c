@@ -160,8 +160,8 @@ static void read_keys(const struct ram_pr *pr, struct bdev_pr *args)
 	}
 }
 
-int ram_pr_command(struct ram_pr *pr, struct ram_nexus *nexus, enum bdev_op op,
-	struct bdev_pr *args)
+int ram_pr_command(
+	struct ram_pr *pr, struct ram_nexus *nexus, enum bdev_op op, struct bdev_pr *args)
 {
 	switch (op) {
 	case BDEV_PR_REGISTER:

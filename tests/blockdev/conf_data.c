@@ -52,7 +52,8 @@ const char *conf_sizes(struct conf *conf)
 	return NULL;
 }
 
-/* Cuts len bytes into nr random pieces, some empty, each in memory of its own at a random address. */
+/* Cuts len bytes into nr random pieces, some empty, each in memory of its own at a random address.
+ */
 static struct iovec *random_iov(uint64_t len, int nr, uint64_t *rnd, void **ret_mem)
 {
 	struct iovec *iov = calloc((size_t)nr, sizeof(*iov));
@@ -83,8 +84,8 @@ static void copy_iov(const struct iovec *iov, int nr, char *flat, bool to_iov)
 }
 
 /* Writes and reads with scattered memory that is cut differently each way. */
-static void scatter(struct conf *conf, uint64_t off, uint64_t len, int nr_w, int nr_r,
-	uint64_t *rnd)
+static void scatter(
+	struct conf *conf, uint64_t off, uint64_t len, int nr_w, int nr_r, uint64_t *rnd)
 {
 	uint64_t tag = conf_random64(rnd);
 	char *flat = conf_alloc(len);
@@ -95,16 +96,18 @@ static void scatter(struct conf *conf, uint64_t off, uint64_t len, int nr_w, int
 	iov = random_iov(len, nr_w, rnd, &mem);
 	conf_fill(flat, len, off, tag);
 	copy_iov(iov, nr_w, flat, true);
-	io.req = (struct bdev_req){ .op = BDEV_WRITE, .off_bytes = off, .len_bytes = len,
-		.iov = iov, .nr_iov = nr_w };
+	io.req = (struct bdev_req){
+		.op = BDEV_WRITE, .off_bytes = off, .len_bytes = len, .iov = iov, .nr_iov = nr_w
+	};
 	CHECK_OK(conf_submit(conf->queue, &io));
 	CHECK_OK(conf_finish(&io));
 	free(iov);
 	free(mem);
 
 	iov = random_iov(len, nr_r, rnd, &mem);
-	io.req = (struct bdev_req){ .op = BDEV_READ, .off_bytes = off, .len_bytes = len,
-		.iov = iov, .nr_iov = nr_r };
+	io.req = (struct bdev_req){
+		.op = BDEV_READ, .off_bytes = off, .len_bytes = len, .iov = iov, .nr_iov = nr_r
+	};
 	CHECK_OK(conf_submit(conf->queue, &io));
 	CHECK_OK(conf_finish(&io));
 	copy_iov(iov, nr_r, flat, false);

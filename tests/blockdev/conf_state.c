@@ -46,8 +46,8 @@ static void refuse_ranges(struct conf *conf, enum bdev_op op)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		refuse(conf,
-			(struct bdev_req){ .op = op, .off_bytes = cases[i].off,
-				.len_bytes = cases[i].len },
+			(struct bdev_req){
+				.op = op, .off_bytes = cases[i].off, .len_bytes = cases[i].len },
 			cases[i].err);
 }
 
@@ -67,8 +67,10 @@ const char *conf_refused(struct conf *conf)
 	refuse(conf, (struct bdev_req){ .op = BDEV_READ, .len_bytes = b, .iov = huge, .nr_iov = 2 },
 		-EINVAL);
 	refuse(conf,
-		(struct bdev_req){ .op = BDEV_WRITE, .len_bytes = b,
-			.iov = &(struct iovec){ &none, b / 2 }, .nr_iov = 1 },
+		(struct bdev_req){ .op = BDEV_WRITE,
+			.len_bytes = b,
+			.iov = &(struct iovec){ &none, b / 2 },
+			.nr_iov = 1 },
 		-EINVAL);
 	refuse(conf, (struct bdev_req){ .op = BDEV_NR_OPS, .len_bytes = b }, -EINVAL);
 	refuse(conf, (struct bdev_req){ .op = (enum bdev_op) - 1, .len_bytes = b }, -EINVAL);

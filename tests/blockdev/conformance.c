@@ -266,9 +266,9 @@ static int run(struct conf *conf, const char *only)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "seed", 1, NULL, 's' },
-		{ "only", 1, NULL, 'o' }, { "require", 1, NULL, 'r' },
-		{ "auth-file", 1, NULL, 'a' }, { "psk-file", 1, NULL, 'p' }, { 0 } };
+	static const struct option options[] = { { "seed", 1, NULL, 's' }, { "only", 1, NULL, 'o' },
+		{ "require", 1, NULL, 'r' }, { "auth-file", 1, NULL, 'a' },
+		{ "psk-file", 1, NULL, 'p' }, { 0 } };
 	struct conf conf = { .seed = clock_real_ns() };
 	const char *only = NULL, *caps = "";
 	int c, ret;
@@ -295,7 +295,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind + 1 != argc) {
-		fprintf(stderr, "usage: %s [--seed N] [--only TEST] [--require CAPS] URI\n", argv[0]);
+		fprintf(stderr, "usage: %s [--seed N] [--only TEST] [--require CAPS] URI\n",
+			argv[0]);
 		return 2;
 	}
 	conf.uri = argv[optind];

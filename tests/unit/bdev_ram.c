@@ -134,8 +134,11 @@ static void gate_fn(void *arg, struct bdev_queue *queue)
 		bdev_queue_gate_done(queue, 0);
 		return;
 	}
-	gate->req = (struct bdev_req){ .op = BDEV_PR_READ_KEYS, .flags = BDEV_GATE,
-		.pr = { .keys = gate->keys, .max_keys = 8 }, .done = keys_read, .arg = gate };
+	gate->req = (struct bdev_req){ .op = BDEV_PR_READ_KEYS,
+		.flags = BDEV_GATE,
+		.pr = { .keys = gate->keys, .max_keys = 8 },
+		.done = keys_read,
+		.arg = gate };
 	CHECK_OK(bdev_submit(queue, &gate->req));
 }
 

@@ -37,8 +37,12 @@ static inline int dut_write(struct dut *d, char c, uint64_t off, uint32_t flags)
 {
 	char buf[4096];
 	struct iovec iov = { buf, sizeof(buf) };
-	struct bdev_req req = { .op = BDEV_WRITE, .flags = flags, .off_bytes = off,
-		.len_bytes = sizeof(buf), .iov = &iov, .nr_iov = 1 };
+	struct bdev_req req = { .op = BDEV_WRITE,
+		.flags = flags,
+		.off_bytes = off,
+		.len_bytes = sizeof(buf),
+		.iov = &iov,
+		.nr_iov = 1 };
 
 	memset(buf, c, sizeof(buf));
 	return bdev_sync(d->queue, &req);
@@ -80,15 +84,20 @@ static inline void async_done(struct bdev_req *req, int status)
 	a->status = status;
 }
 
-static inline void async_start(struct dut *d, struct async *a, enum bdev_op op, char c, uint64_t off,
-	uint32_t flags)
+static inline void async_start(
+	struct dut *d, struct async *a, enum bdev_op op, char c, uint64_t off, uint32_t flags)
 {
 	memset(a->buf, c, sizeof(a->buf));
 	a->over = false;
 	a->iov = (struct iovec){ a->buf, sizeof(a->buf) };
-	a->req = (struct bdev_req){ .op = op, .flags = flags, .off_bytes = off,
-		.len_bytes = op == BDEV_FLUSH ? 0 : sizeof(a->buf), .iov = &a->iov, .nr_iov = 1,
-		.done = async_done, .arg = a };
+	a->req = (struct bdev_req){ .op = op,
+		.flags = flags,
+		.off_bytes = off,
+		.len_bytes = op == BDEV_FLUSH ? 0 : sizeof(a->buf),
+		.iov = &a->iov,
+		.nr_iov = 1,
+		.done = async_done,
+		.arg = a };
 	CHECK_OK(bdev_submit(d->queue, &a->req));
 }
 
