@@ -81,7 +81,7 @@ static void beat_over(struct lm *lm)
 static void reserve_done(struct lm_io *io, int status)
 {
 	if (status)
-		log_debug("RESERVE: %s", err_str(status));
+		log_warn("the LUN could not be reserved: %s", err_str(status));
 }
 
 static void reservation_read(struct lm_io *io, int status)
@@ -99,11 +99,11 @@ static void check_reservation(struct lm *lm)
 {
 	if (lm->fencing != LM_FENCE_PR || lm->check_io.busy)
 		return;
-	if (lm->beats_to_check > 0) {
-		lm->beats_to_check--;
+	if (atomic_load(&lm->beats_to_check) > 0) {
+		atomic_fetch_sub(&lm->beats_to_check, 1);
 		return;
 	}
-	lm->beats_to_check = CHECK_EVERY;
+	atomic_store(&lm->beats_to_check, CHECK_EVERY);
 	lm_io_cmd(&lm->check_io, lm->queue, BDEV_PR_READ_RESERVATION, NULL, 0, reservation_read);
 }
 

@@ -82,9 +82,11 @@ void lm_fence_over(struct lm_fence *f, int status)
 	list_del(&f->link);
 	list_add_tail(&lm->fences_over, &f->link);
 	set_activity(lm);
-	if (!status)
+	if (!status && !f->victim.left) {
+		lm->confirmed_gen[f->victim.node] = f->victim.generation;
 		log_info("node %u (generation %llx) is fenced: %s", f->victim.node,
 			(unsigned long long)f->victim.generation, f->why);
+	}
 	f->work.fn = tell;
 	loop_defer(lm->loop, &f->work);
 }
@@ -149,8 +151,9 @@ int lm_fence_start(struct lm *lm, const struct lm_victim *victim, const char *wh
 	list_add_tail(&lm->fences, &f->link);
 	ev_timer_init(&f->timer, on_timer, 0.0, 0.0);
 	set_activity(lm);
-	log_warn("fencing node %u (generation %llx): %s", victim->node,
-		(unsigned long long)victim->generation, why);
+	if (!victim->left)
+		log_warn("fencing node %u (generation %llx): %s", victim->node,
+			(unsigned long long)victim->generation, why);
 	start(f);
 	return 0;
 }

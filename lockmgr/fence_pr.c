@@ -20,7 +20,10 @@
  *     by F1 through a gate that opened after 4 but before that write, which had read FENCED.
  * So the first of the victim's gates that would open after 4 cannot.
  *
- * A second PREEMPT of the same key is a conflict (-EBUSY): 4 tells what is true.
+ * This holds for one fence at a time of a victim; M2 sees to that.
+ *
+ * A second PREEMPT of the same key is a conflict (-EBUSY): 4 tells what is true. With type 5 a
+ * PREEMPT of the holder's key makes us the holder, in one step.
  */
 #include <errno.h>
 #include <string.h>
@@ -69,7 +72,7 @@ static void verify_reservation(struct lm_io *io, int status)
 	if (io->req.pr.type != BDEV_PR_WRITE_EXCLUSIVE_ALL &&
 		io->req.pr.type != BDEV_PR_WRITE_EXCLUSIVE_REGISTRANTS) {
 		/* The beat reserves again when it sees this; do not wait for it. */
-		f->lm->beats_to_check = 0;
+		atomic_store(&f->lm->beats_to_check, 0);
 		lm_beat_kick(f->lm);
 		lm_fence_again(f, "there is no reservation", 0);
 		return;
@@ -161,7 +164,7 @@ static void to_reset(struct lm_fence *f)
 	bool aborts = (bdev_geom(f->lm->bdev).caps & BDEV_CAN_PR_ABORT) && !f->no_abort;
 
 	/* A key that was gone already may have been preempted by somebody who then died: reset. */
-	if ((aborts && f->preempted) || f->reset_done)
+	if ((aborts && f->preempted) || f->reset_done || f->victim.left)
 		to_mark(f);
 	else
 		lm_io_cmd(&f->io, f->lm->queue, BDEV_LUN_RESET, NULL, 0, reset_done);

@@ -3,7 +3,9 @@
  * The gate (bdev B5): after each reconnect, and each sign that the target may have forgotten us, a
  * queue proves that this node still belongs before anything else is sent.
  *
- *   pr     register this nexus with our key; reserve if nobody has; read our slot: LIVE and ours?
+ *   pr     register this nexus with our key; if there is no reservation, reserve (the service queue,
+ *          since a reservation of type 5 goes with the queue that made it; others leave it to the
+ *          next beat); read our slot: LIVE and ours?
  *   lease  read all slots: is ours LIVE and ours, has nobody marked us?
  *
  * The order matters: a fence writes FENCED and then reads the keys, so registering first and
@@ -176,9 +178,11 @@ static void reservation_read(struct lm_io *io, int status)
 	struct lm_gate *gate = container_of(io, struct lm_gate, io);
 	struct bdev_pr pr = { .key = gate->lm->key, .type = atomic_load(&gate->lm->pr_type) };
 
+	if (!status && io->req.pr.type == 0 && gate->queue != gate->lm->queue)
+		atomic_store(&gate->lm->beats_to_check, 0);
 	if (status)
 		again(gate, "READ RESERVATION", status);
-	else if (io->req.pr.type != 0 || pr.type == 0)
+	else if (io->req.pr.type != 0 || pr.type == 0 || gate->queue != gate->lm->queue)
 		to_slots(gate);
 	else
 		lm_io_cmd(io, gate->queue, BDEV_PR_RESERVE, &pr, BDEV_GATE, reserved);
@@ -210,8 +214,8 @@ static void begin(struct lm_gate *gate)
 		finish(gate, 0);
 		return;
 	case LM_LEAVING:
-		if (gate->queue != lm->queue) {
-			finish(gate, 0); /* nothing more is written here */
+		if (gate->queue != lm->queue || lm->self.state == LM_SLOT_LEFT) {
+			finish(gate, 0); /* nothing more is written but the slot */
 			return;
 		}
 		break;

@@ -48,11 +48,12 @@ static void evicted_early(struct loop_work *work)
 	evicted(&e->wait, e->status);
 }
 
-/* why: not NULL. Without memory a node that left by itself is tried again at the next beat. */
-static int evict(struct lm *lm, uint32_t node, uint64_t generation, const char *why,
+/* left: in order, there is no more to do than to see its key off. Without memory a node that left by
+ * itself is tried again at the next beat. */
+static int evict(struct lm *lm, uint32_t node, uint64_t generation, bool left, const char *why,
 	void (*done)(void *arg, int status), void *arg)
 {
-	struct lm_victim victim = { .node = node, .generation = generation };
+	struct lm_victim victim = { .node = node, .generation = generation, .left = left };
 	struct eviction *e = calloc(1, sizeof(*e));
 	int err;
 
@@ -82,17 +83,19 @@ static bool deal_with(struct lm *lm, uint32_t node, uint64_t generation)
 	if (lm_is_member(lm, node) && m->state.generation == generation)
 		return true; /* it was cut off for a moment and nobody needed what it holds */
 	if (!seen->corrupt && seen->slot.state == LM_SLOT_LEFT &&
-		(generation == LM_GEN_UNKNOWN || seen->slot.generation == generation)) {
-		report_gone(lm, node, seen->slot.generation);
+		(generation == LM_GEN_UNKNOWN || seen->slot.generation == generation))
+		return evict(lm, node, seen->slot.generation, true, "", NULL, NULL) == 0;
+	if (generation == lm->confirmed_gen[node]) {
+		report_gone(lm, node, generation);
 		return true;
 	}
 	if (!seen->corrupt && seen->slot.state == LM_SLOT_LIVE && !lm_is_member(lm, node) &&
 		seen->slot.generation != generation &&
-		evict(lm, node, seen->slot.generation, "it left the group", NULL, NULL))
+		evict(lm, node, seen->slot.generation, false, "it left the group", NULL, NULL))
 		return false;
 	if (generation == LM_GEN_UNKNOWN || lm->gone_gen[node] == generation)
 		return true;
-	return evict(lm, node, generation, "it left the group", NULL, NULL) == 0;
+	return evict(lm, node, generation, false, "it left the group", NULL, NULL) == 0;
 }
 
 static void slots_read(struct lm_table_wait *wait, int status)
@@ -164,7 +167,7 @@ void lm_fence(struct lm *lm, uint32_t node, const char *why,
 	}
 	if (lm->clustered)
 		lm_condemn(lm, node, why);
-	err = evict(lm, node, generation, why, done, arg);
+	err = evict(lm, node, generation, false, why, done, arg);
 	if (err)
 		fail_later(lm, done, arg, err);
 }

@@ -193,8 +193,15 @@ static int check_foreign(struct lm *lm, const struct bdev_pr *held, const struct
 
 static int reserve(struct lm *lm, uint64_t deadline_ns, char **ret_error)
 {
-	static const uint8_t types[] = { BDEV_PR_WRITE_EXCLUSIVE_ALL,
-		BDEV_PR_WRITE_EXCLUSIVE_REGISTRANTS };
+	/* All registrants hold type 7, so it does not go with any one of them. But a PREEMPT of the
+	 * nexus that made such a reservation leaves tgtd with a pointer to memory that it has freed:
+	 * the LUN then is reserved by nobody, and can't be reserved. tgtd has no PREEMPT AND ABORT,
+	 * which is how it is recognized here; with type 5 it does as SPC-4 says. */
+	bool aborts = bdev_geom(lm->bdev).caps & BDEV_CAN_PR_ABORT;
+	const uint8_t types[] = {
+		aborts ? BDEV_PR_WRITE_EXCLUSIVE_ALL : BDEV_PR_WRITE_EXCLUSIVE_REGISTRANTS,
+		aborts ? BDEV_PR_WRITE_EXCLUSIVE_REGISTRANTS : BDEV_PR_WRITE_EXCLUSIVE_ALL,
+	};
 	struct bdev_pr pr;
 	int err = 0;
 

@@ -2,6 +2,10 @@
 /*
  * Leaving in order: the slot says LEFT, then our key goes, then we leave the group; whoever sees us
  * leave finds LEFT and need not fence. What cannot be done in time is left to the others' fence.
+ *
+ * A reservation of type 5 would go with the key of its holder, and leave the LUN open for a moment
+ * to a fenced node that has not noticed yet. So a holder that is not the last one leaves the group
+ * with its key registered; the coordinator preempts that, and holds the reservation from then on.
  */
 #include <errno.h>
 
@@ -10,7 +14,9 @@
 #include "util/log.h"
 
 #define POLL_S 0.005
+#define POLL_KEYS_TICKS 10u
 #define LEAVE_MS 10000u
+#define HANDOVER_MS 4000u
 
 static bool is_idle(struct lm *lm)
 {
@@ -90,6 +96,40 @@ static void rename_key(struct lm *lm)
 	lm_io_cmd(&lm->leave_io, lm->queue, BDEV_PR_REGISTER, &pr, 0, renamed);
 }
 
+/* ---- the reservation ---- */
+
+static void look_for_key(struct lm_io *io, int status)
+{
+	struct lm *lm = container_of(io, struct lm, leave_io);
+
+	status = lm_keys_take(&lm->leave_keys, io, status);
+	if (status == -EAGAIN)
+		lm_keys_read(&lm->leave_keys, io, lm->queue, 0, look_for_key);
+	else if (!status && !lm_keys_has(&lm->leave_keys, lm->key))
+		finish(lm);
+	else if (status || clock_mono_ns() >= lm->leave_handover_ns)
+		rename_key(lm);
+	else
+		lm->leave_poll = true;
+}
+
+static void holder_read(struct lm_io *io, int status)
+{
+	struct lm *lm = container_of(io, struct lm, leave_io);
+	uint64_t others = elect_mask(&lm->elect) & ~(1ull << (lm->node - 1));
+
+	if (status || io->req.pr.type != BDEV_PR_WRITE_EXCLUSIVE_REGISTRANTS ||
+		io->req.pr.key != lm->key || !lm->in_group || !others) {
+		rename_key(lm);
+		return;
+	}
+	group_close(lm->group);
+	lm->group = NULL;
+	lm->in_group = false;
+	lm->leave_handover_ns = clock_mono_ns() + HANDOVER_MS * LM_NS_PER_MS;
+	lm->leave_poll = true;
+}
+
 /* ---- the slot ---- */
 
 static void slot_written(struct lm_io *io, int status)
@@ -100,7 +140,7 @@ static void slot_written(struct lm_io *io, int status)
 		log_warn("this node's slot could not be given up: %s: the others will fence this node",
 			err_str(status));
 	if (!status && lm->fencing == LM_FENCE_PR)
-		rename_key(lm);
+		lm_io_cmd(&lm->leave_io, lm->queue, BDEV_PR_READ_RESERVATION, NULL, 0, holder_read);
 	else
 		finish(lm);
 }
@@ -127,6 +167,10 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int revents)
 		lm->leave_begun = true;
 		give_up_slot(lm);
 		return;
+	}
+	if (lm->leave_poll && ++lm->leave_ticks % POLL_KEYS_TICKS == 0) {
+		lm->leave_poll = false;
+		lm_keys_read(&lm->leave_keys, &lm->leave_io, lm->queue, 0, look_for_key);
 	}
 	if (lm_phase(lm) == LM_FENCED)
 		lm->leave_over = true;

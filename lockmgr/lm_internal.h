@@ -156,6 +156,7 @@ struct lm_victim {
 	uint32_t node;
 	uint64_t generation; /* 0 = only the key is known */
 	uint64_t key;	     /* 0 = none (lease) */
+	bool left;	     /* it left in order: nothing of it is in flight, only its key is to go */
 };
 
 struct lm_fence_wait {
@@ -238,7 +239,7 @@ struct lm {
 	uint64_t read_ok_ns;	 /* likewise, of the table */
 	uint64_t beat_on_lun;	 /* number of the last one that was over */
 	uint64_t deadline_ns;	 /* lease */
-	uint32_t beats_to_check; /* until the reservation is looked at again */
+	_Atomic uint32_t beats_to_check; /* until the reservation is looked at again; any thread */
 
 	/* group (member.c) */
 	struct group *group;
@@ -267,6 +268,7 @@ struct lm {
 	struct list fences, fences_over;
 
 	/* who left (gone.c) */
+	uint64_t confirmed_gen[LM_MAX_NODES + 1]; /* last generation whose fence we confirmed */
 	uint64_t gone_gen[LM_MAX_NODES + 1];  /* last generation reported by node_gone() */
 	uint64_t gone_wait[LM_MAX_NODES + 1]; /* left and to be dealt with; LM_GEN_UNKNOWN */
 	struct lm_table_wait gone_read;
@@ -276,8 +278,9 @@ struct lm {
 	void (*leave_done)(void *arg);
 	void *leave_arg;
 	ev_timer leave_timer;
-	uint64_t leave_until_ns, leave_key;
-	bool leave_begun, leave_over, leave_late;
+	uint64_t leave_until_ns, leave_handover_ns, leave_key;
+	bool leave_begun, leave_over, leave_late, leave_poll;
+	uint32_t leave_ticks;
 	struct lm_io leave_io;
 	struct lm_keys leave_keys;
 

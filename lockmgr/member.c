@@ -39,6 +39,9 @@ static void tell_membership(struct lm *lm)
 	uint64_t mask = lm->clustered ? elect_mask(&lm->elect) : 1ull << (lm->node - 1);
 	bool quorate = lm_quorate(lm);
 
+	/* Between two views of the same quorum nothing is to be told. */
+	if (lm->clustered && lm->in_group && group_quorum(lm->group) == GROUP_QUORUM_PENDING)
+		quorate = lm->told_quorate;
 	if (mask == lm->told_mask && quorate == lm->told_quorate)
 		return;
 	lm->told_mask = mask;
