@@ -48,68 +48,6 @@ void jnl_submit(struct jnl *jnl, struct jnl_io *io, void (*done)(struct jnl_io *
 	}
 }
 
-/* ---- images and records ---- */
-
-struct jnl_img *jnl_img_new(struct jnl *jnl, uint64_t blk)
-{
-	struct jnl_img *img = calloc(1, sizeof(*img));
-
-	if (!img)
-		return NULL;
-	img->data = buf_get(jnl->pool, JNL_BLOCK_BYTES);
-	if (!img->data) {
-		free(img);
-		return NULL;
-	}
-	img->node.key = blk;
-	list_init(&img->link);
-	list_init(&img->ip_link);
-	return img;
-}
-
-void jnl_img_free(struct jnl *jnl, struct jnl_img *img)
-{
-	buf_put(jnl->pool, img->data, JNL_BLOCK_BYTES);
-	free(img);
-}
-
-static struct jnl_rec *rec_new(void)
-{
-	struct jnl_rec *rec = calloc(1, sizeof(*rec));
-
-	if (rec) {
-		list_init(&rec->link);
-		list_init(&rec->imgs);
-	}
-	return rec;
-}
-
-void jnl_rec_free_io(struct jnl *jnl, struct jnl_rec *rec)
-{
-	while (rec->nr_descs > 0)
-		buf_put(jnl->pool, rec->descs[--rec->nr_descs], JNL_BLOCK_BYTES);
-	free(rec->descs);
-	free(rec->iov);
-	free(rec->ios);
-	rec->descs = NULL;
-	rec->iov = NULL;
-	rec->ios = NULL;
-	rec->max_descs = rec->max_iov = rec->max_ios = 0;
-}
-
-void jnl_rec_free(struct jnl *jnl, struct jnl_rec *rec)
-{
-	while (!list_empty(&rec->imgs)) {
-		struct jnl_img *img = list_entry(rec->imgs.next, struct jnl_img, link);
-
-		list_del(&img->link);
-		list_del(&img->ip_link);
-		jnl_img_free(jnl, img);
-	}
-	jnl_rec_free_io(jnl, rec);
-	free(rec);
-}
-
 /* ---- life ---- */
 
 void jnl_assert_state(const struct jnl *jnl)
@@ -141,8 +79,8 @@ int jnl_new(const struct jnl_cfg *cfg, struct jnl **ret_jnl)
 	jnl->loop = bdev_queue_loop(cfg->queue);
 	jnl->ring_blks = cfg->nr_blks - 2;
 	/* In a small log a quarter would not even hold one commit. */
-	jnl->cap_blks = (uint32_t)MAX(jnl->ring_blks / 4,
-		JNL_TXN_MAX_BLOCKS + jnl_desc_blks(JNL_TXN_MAX_BLOCKS));
+	jnl->cap_blks = (uint32_t)MAX(
+		jnl->ring_blks / 4, JNL_TXN_MAX_BLOCKS + jnl_desc_blks(JNL_TXN_MAX_BLOCKS));
 	htab_init(&jnl->open_blks);
 	htab_init(&jnl->newest);
 	list_init(&jnl->recs);
@@ -396,15 +334,25 @@ bool jnl_blk_ok(const struct jnl *jnl, uint64_t blk)
 	const struct bdev_geom geom = bdev_geom(bdev_queue_bdev(jnl->cfg.queue));
 
 	return blk < geom.size_bytes / JNL_BLOCK_BYTES &&
-		(blk < jnl->cfg.start_blk || blk - jnl->cfg.start_blk >= jnl->cfg.nr_blks);
+	       (blk < jnl->cfg.start_blk || blk - jnl->cfg.start_blk >= jnl->cfg.nr_blks);
+}
+
+/* Blocks of the open compound's record if nr_blks more join it. */
+static uint32_t open_blks(const struct jnl *jnl, uint32_t nr_blks)
+{
+	uint32_t imgs = nr_blks + (jnl->open ? jnl->open->nr_imgs : 0);
+
+	return imgs + jnl_desc_blks(imgs);
+}
+
+bool jnl_lacks_space(const struct jnl *jnl, uint32_t nr_blks)
+{
+	return open_blks(jnl, nr_blks) > jnl->ring_blks - jnl->used;
 }
 
 bool jnl_fits(const struct jnl *jnl, uint32_t nr_blks)
 {
-	uint32_t imgs = nr_blks + (jnl->open ? jnl->open->nr_imgs : 0);
-	uint32_t rec_blks = imgs + jnl_desc_blks(imgs);
-
-	return rec_blks <= jnl->cap_blks && rec_blks <= jnl->ring_blks - jnl->used;
+	return open_blks(jnl, nr_blks) <= jnl->cap_blks && !jnl_lacks_space(jnl, nr_blks);
 }
 
 bool jnl_has_room(struct jnl *jnl, uint32_t nr_blks)
@@ -449,8 +397,8 @@ static void drop_imgs(struct jnl *jnl, struct list *added)
 	}
 }
 
-int jnl_commit(struct jnl *jnl, const struct jnl_blk *blks, uint32_t nr, unsigned flags,
-	uint64_t *ret_seq)
+int jnl_commit(
+	struct jnl *jnl, const struct jnl_blk *blks, uint32_t nr, unsigned flags, uint64_t *ret_seq)
 {
 	struct list added;
 	uint32_t nr_added = 0;
@@ -461,7 +409,7 @@ int jnl_commit(struct jnl *jnl, const struct jnl_blk *blks, uint32_t nr, unsigne
 	if (jnl->state != JNL_RUNNING || nr > JNL_TXN_MAX_BLOCKS)
 		return -EINVAL;
 	if (!jnl->open)
-		jnl->open = rec_new();
+		jnl->open = jnl_rec_new();
 	if (!jnl->open)
 		return -ENOMEM;
 

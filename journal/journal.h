@@ -88,13 +88,14 @@ int jnl_format(struct bdev_queue *queue, uint64_t start_blk, uint64_t nr_blks,
 
 /* Reads the newest valid header. Blocks (runs the loop). -ERR_CORRUPT when neither is valid. */
 int jnl_read_header(struct bdev_queue *queue, uint64_t start_blk, uint64_t nr_blks,
-	const uint8_t uuid[16], struct jnl_header *ret) __attribute__((warn_unused_result, nonnull));
+	const uint8_t uuid[16], struct jnl_header *ret)
+	__attribute__((warn_unused_result, nonnull));
 
 int jnl_new(const struct jnl_cfg *cfg, struct jnl **ret_jnl)
 	__attribute__((warn_unused_result, nonnull));
 
-/* Frees; nothing may be waiting. Does not write. What is in flight still (after a failure, or without
- * jnl_close()) ends later; the queue may be closed when it has. */
+/* Frees; nothing may be waiting. Does not write. What is in flight still (after a failure, or
+ * without jnl_close()) ends later; the queue may be closed when it has. */
 void jnl_free(struct jnl *jnl);
 
 /*
@@ -117,8 +118,8 @@ bool jnl_has_room(struct jnl *jnl, uint32_t nr_blks);
 /*
  * Adds blocks to the open compound; *ret_seq is its sequence number. Blocks that are in it already
  * are not added twice (their new content counts). Errors, with nothing added: the journal's sticky
- * error, -ENOMEM, -ENOSPC (it does not fit: the caller did not ask jnl_has_room()), -EINVAL (a block
- * that is not on the device or lies in the log, too many blocks, not recovered, closing).
+ * error, -ENOMEM, -ENOSPC (it does not fit: the caller did not ask jnl_has_room()), -EINVAL (a
+ * block that is not on the device or lies in the log, too many blocks, not recovered, closing).
  */
 int jnl_commit(struct jnl *jnl, const struct jnl_blk *blks, uint32_t nr, unsigned flags,
 	uint64_t *ret_seq) __attribute__((warn_unused_result, nonnull));
@@ -137,9 +138,9 @@ uint64_t jnl_open_seq(const struct jnl *jnl);
 uint64_t jnl_written_seq(const struct jnl *jnl);
 uint64_t jnl_tail_seq(const struct jnl *jnl);
 
-/* Starts a checkpoint of everything committed so far (it waits for the open compound to be written);
- * wait (may be NULL) is done when the tail has passed it. One starts by itself when half of the log
- * is used. */
+/* Starts a checkpoint of everything committed so far (it waits for the open compound to be
+ * written); wait (may be NULL) is done when the tail has passed it. One starts by itself when half
+ * of the log is used. */
 void jnl_checkpoint(struct jnl *jnl, struct jnl_wait *wait);
 
 /* The newest closed image of blk that is not in place yet, or NULL. Valid until control returns to

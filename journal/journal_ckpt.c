@@ -26,9 +26,9 @@ static bool want(const struct jnl *jnl)
 	if (jnl->written_seq < jnl->tail_seq)
 		return false;
 	return jnl->used >= jnl->ring_blks / 2 ||
-		(jnl->ck_want >= jnl->tail_seq && jnl->ck_want <= jnl->written_seq) ||
-		(jnl->room_want && !jnl_fits(jnl, jnl->room_want)) ||
-		(jnl->state == JNL_CLOSING && idle(jnl));
+	       (jnl->ck_want >= jnl->tail_seq && jnl->ck_want <= jnl->written_seq) ||
+	       (jnl->room_want && jnl_lacks_space(jnl, jnl->room_want)) ||
+	       (jnl->state == JNL_CLOSING && idle(jnl));
 }
 
 static void on_header(struct jnl *jnl)
@@ -44,7 +44,7 @@ static void write_header(struct jnl *jnl)
 
 	jnl->ck_state = JNL_CK_HEADER;
 	jnl->ck_tail_pos = jnl->head;
-	list_for_each(pos, &jnl->recs) {
+	list_for_each (pos, &jnl->recs) {
 		const struct jnl_rec *rec = list_entry(pos, struct jnl_rec, link);
 
 		if (rec->seq > jnl->ck_target) {
@@ -52,7 +52,8 @@ static void write_header(struct jnl *jnl)
 			break;
 		}
 	}
-	jnl_hdr_write(jnl, jnl->ck_target + 1, jnl->ck_tail_pos, jnl->epoch, jnl->ck_clean, on_header);
+	jnl_hdr_write(
+		jnl, jnl->ck_target + 1, jnl->ck_tail_pos, jnl->epoch, jnl->ck_clean, on_header);
 }
 
 static void begin(struct jnl *jnl)
@@ -81,12 +82,12 @@ static void write_in_place(struct jnl *jnl)
 
 	jnl->ck_state = JNL_CK_WRITE;
 	jnl_supersede(jnl, jnl->ck_target); /* K1; done already but for a test */
-	list_for_each(pos, &jnl->recs) {
+	list_for_each (pos, &jnl->recs) {
 		struct jnl_rec *rec = list_entry(pos, struct jnl_rec, link);
 
 		if (rec->seq > jnl->ck_target)
 			break;
-		list_for_each(ipos, &rec->imgs) {
+		list_for_each (ipos, &rec->imgs) {
 			struct jnl_img *img = list_entry(ipos, struct jnl_img, link);
 
 			assert(!img->older);

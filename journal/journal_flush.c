@@ -14,14 +14,14 @@ void jnl_supersede(struct jnl *jnl, uint64_t seq)
 
 	if (seq <= jnl->super_seq)
 		return;
-	list_for_each(pos, &jnl->recs) {
+	list_for_each (pos, &jnl->recs) {
 		struct jnl_rec *rec = list_entry(pos, struct jnl_rec, link);
 
 		if (rec->seq <= jnl->super_seq)
 			continue;
 		if (rec->seq > seq)
 			break;
-		list_for_each(ipos, &rec->imgs) {
+		list_for_each (ipos, &rec->imgs) {
 			struct jnl_img *img = list_entry(ipos, struct jnl_img, link);
 
 			while (img->older) {

@@ -28,14 +28,15 @@ struct jnl_blk_hdr {
 	struct le64 blkno;   /* 0x10 where it lies on the device */
 	uint8_t uuid[16];    /* 0x18 volume */
 	struct le64 epoch;   /* 0x28 of the coordinator that wrote it */
-	struct le64 seq;     /* 0x30 record: its sequence; header: counts up with each one written */
-	struct le64 owner;   /* 0x38 0 */
+	struct le64 seq;   /* 0x30 record: its sequence; header: counts up with each one written */
+	struct le64 owner; /* 0x38 0 */
 };
 static_assert(sizeof(struct jnl_blk_hdr) == 0x40, "format");
 static_assert(offsetof(struct jnl_blk_hdr, blkno) == 0x10, "format");
 static_assert(offsetof(struct jnl_blk_hdr, epoch) == 0x28, "format");
 
-#define JNL_HDR_CLEAN (1u << 0) /* the log was emptied in order */
+#define JNL_MAX_SEQ (1ull << 62) /* of records and headers: never reached */
+#define JNL_HDR_CLEAN (1u << 0)	 /* the log was emptied in order */
 
 struct jnl_hdr_blk {
 	struct jnl_blk_hdr h;
@@ -58,11 +59,11 @@ static_assert(sizeof(struct jnl_desc_ent) == 16, "format");
 /* Entries of a record fill its descriptor blocks in order; the last one may be partly used. */
 struct jnl_desc_blk {
 	struct jnl_blk_hdr h;
-	struct le32 nr_imgs; /* 0x40 of the record */
-	struct le32 nr_desc; /* 0x44 of the record */
-	struct le32 index;   /* 0x48 of this descriptor block */
-	struct le32 flags;   /* 0x4c 0 */
-	struct le64 hdr_seq; /* 0x50 h.seq of the header that was stable when this was written */
+	struct le32 nr_imgs;  /* 0x40 of the record */
+	struct le32 nr_desc;  /* 0x44 of the record */
+	struct le32 index;    /* 0x48 of this descriptor block */
+	struct le32 flags;    /* 0x4c 0 */
+	struct le64 hdr_seq;  /* 0x50 h.seq of the header that was stable when this was written */
 	struct le64 reserved; /* 0x58 0 */
 	struct jnl_desc_ent ents[]; /* 0x60 */
 };

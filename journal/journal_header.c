@@ -20,8 +20,8 @@ static uint32_t block_crc(const void *block)
 	return crc32c(crc, p + at + 4, JNL_BLOCK_BYTES - at - 4);
 }
 
-void jnl_seal_block(void *block, size_t len, uint16_t type, uint64_t blkno,
-	const uint8_t uuid[16], uint64_t epoch, uint64_t seq)
+void jnl_seal_block(void *block, size_t len, uint16_t type, uint64_t blkno, const uint8_t uuid[16],
+	uint64_t epoch, uint64_t seq)
 {
 	struct jnl_blk_hdr *h = block;
 
@@ -37,8 +37,8 @@ void jnl_seal_block(void *block, size_t len, uint16_t type, uint64_t blkno,
 	h->crc = le32_of(block_crc(block));
 }
 
-int jnl_check_block(const void *block, uint16_t type, uint64_t blkno, const uint8_t uuid[16],
-	uint32_t min_len)
+int jnl_check_block(
+	const void *block, uint16_t type, uint64_t blkno, const uint8_t uuid[16], uint32_t min_len)
 {
 	const struct jnl_blk_hdr *h = block;
 
@@ -74,7 +74,8 @@ int jnl_hdr_decode(const void *block, uint64_t blkno, uint64_t nr_blks, const ui
 	if (err)
 		return err;
 	if (le64_get(b->nr_blks) != nr_blks || info.tail_pos >= nr_blks - 2 ||
-		info.pub.tail_seq == 0 || info.tail_epoch > info.pub.epoch)
+		info.pub.tail_seq == 0 || info.pub.tail_seq > JNL_MAX_SEQ ||
+		info.seq > JNL_MAX_SEQ || info.tail_epoch > info.pub.epoch)
 		return -ERR_CORRUPT;
 	*ret = info;
 	return 0;

@@ -38,9 +38,9 @@
 #include "util/list.h"
 #include "util/loop.h"
 
-#define JNL_IO_BLKS 256u     /* largest request for a run of blocks */
-#define JNL_INPLACE_IOS 16u  /* requests of a checkpoint in flight */
-#define JNL_NR_FLUSHES 2u    /* flushes in flight */
+#define JNL_IO_BLKS 256u    /* largest request for a run of blocks */
+#define JNL_INPLACE_IOS 16u /* requests of a checkpoint in flight */
+#define JNL_NR_FLUSHES 2u   /* flushes in flight */
 
 struct jnl_rec;
 struct jnl_replay;
@@ -170,7 +170,7 @@ struct jnl {
 	uint64_t ck_want; /* the tail should pass this */
 	bool ck_clean;	  /* the last one: marks the header clean */
 
-	struct { /* journal_inplace.c */
+	struct {		   /* journal_inplace.c */
 		struct list queue; /* jnl_img.ip_link, sorted by block */
 		struct jnl_ip_io *ios;
 		uint32_t busy;
@@ -209,16 +209,13 @@ void jnl_kick(struct jnl *jnl);
 void jnl_progress(struct jnl *jnl);
 /* Waiters up to seq are ready. */
 void jnl_wake(struct jnl *jnl, struct list *waiters, uint64_t seq);
+/* nr_blks more can join the open compound now. */
 bool jnl_fits(const struct jnl *jnl, uint32_t nr_blks);
+/* They cannot before the tail moves; else it is enough to wait for the next compound. */
+bool jnl_lacks_space(const struct jnl *jnl, uint32_t nr_blks);
 bool jnl_open_empty(const struct jnl *jnl);
 /* The block may be the target of an image: on the device, outside of the region. */
 bool jnl_blk_ok(const struct jnl *jnl, uint64_t blk);
-
-struct jnl_img *jnl_img_new(struct jnl *jnl, uint64_t blk); /* NULL: no memory */
-void jnl_img_free(struct jnl *jnl, struct jnl_img *img);
-void jnl_rec_free(struct jnl *jnl, struct jnl_rec *rec);
-/* Frees what only the write of a record needs. */
-void jnl_rec_free_io(struct jnl *jnl, struct jnl_rec *rec);
 
 #ifdef NDEBUG
 #error "safety asserts stay on"
@@ -227,6 +224,12 @@ void jnl_assert_state(const struct jnl *jnl);
 
 /* ---- journal_write.c ---- */
 
+struct jnl_img *jnl_img_new(struct jnl *jnl, uint64_t blk); /* NULL: no memory */
+void jnl_img_free(struct jnl *jnl, struct jnl_img *img);
+struct jnl_rec *jnl_rec_new(void); /* NULL: no memory */
+void jnl_rec_free(struct jnl *jnl, struct jnl_rec *rec);
+/* Frees what only the write of a record needs. */
+void jnl_rec_free_io(struct jnl *jnl, struct jnl_rec *rec);
 /* Makes room in rec for the write of nr images. -ENOMEM */
 int jnl_rec_reserve(struct jnl *jnl, struct jnl_rec *rec, uint32_t nr);
 void jnl_write_progress(struct jnl *jnl);
@@ -272,11 +275,11 @@ int jnl_hdr_pick(const struct jnl_hdr_info info[2], const int err[2], unsigned *
 /* Writes the next header into the other slot. */
 void jnl_hdr_write(struct jnl *jnl, uint64_t tail_seq, uint64_t tail_pos, uint64_t tail_epoch,
 	bool clean, void (*done)(struct jnl *jnl));
-void jnl_seal_block(void *block, size_t len, uint16_t type, uint64_t blkno,
-	const uint8_t uuid[16], uint64_t epoch, uint64_t seq);
+void jnl_seal_block(void *block, size_t len, uint16_t type, uint64_t blkno, const uint8_t uuid[16],
+	uint64_t epoch, uint64_t seq);
 /* Checks checksum, magic, type, place, volume and that min_len <= len <= 4 KiB. */
-int jnl_check_block(const void *block, uint16_t type, uint64_t blkno, const uint8_t uuid[16],
-	uint32_t min_len);
+int jnl_check_block(
+	const void *block, uint16_t type, uint64_t blkno, const uint8_t uuid[16], uint32_t min_len);
 
 /* ---- journal_scan.c ---- */
 
@@ -286,14 +289,14 @@ int jnl_check_block(const void *block, uint16_t type, uint64_t blkno, const uint
  */
 struct jnl_scan {
 	struct jnl *jnl;
-	uint64_t pos;	    /* of the next block, in the ring */
-	uint64_t eaten;	    /* blocks fed */
-	uint64_t next_seq;  /* expected */
+	uint64_t pos;	   /* of the next block, in the ring */
+	uint64_t eaten;	   /* blocks fed */
+	uint64_t next_seq; /* expected */
 	uint64_t min_epoch, max_epoch;
-	uint64_t rec_pos;   /* where the record begins that is being read: the log's end in the end */
+	uint64_t rec_pos; /* where the record begins that is being read: the log's end in the end */
 	uint32_t nr_imgs, nr_desc, at; /* of that record; blocks of it that were fed */
 	uint64_t rec_epoch;
-	struct jnl_img **imgs;	       /* of that record */
+	struct jnl_img **imgs; /* of that record */
 	uint32_t *crcs, max_imgs;
 	struct htab newest;
 	uint64_t nr_records;

@@ -22,8 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK_BLKS 64u
-#define NR_CHUNKS 8u
+#define CHUNK_BLKS 16u
+#define NR_CHUNKS 32u
 
 struct chunk {
 	struct jnl_io io;
@@ -102,8 +102,8 @@ static void on_empty_header(struct jnl *jnl)
 
 static void empty_log(struct jnl_replay *rp)
 {
-	jnl_hdr_write(rp->jnl, rp->scan.next_seq, rp->scan.rec_pos, rp->epoch, false,
-		on_empty_header);
+	jnl_hdr_write(
+		rp->jnl, rp->scan.next_seq, rp->scan.rec_pos, rp->epoch, false, on_empty_header);
 }
 
 static void on_in_place(struct jnl *jnl)
@@ -118,7 +118,7 @@ static void apply(struct jnl_replay *rp)
 {
 	struct htab_node *node;
 
-	htab_for_each(node, &rp->scan.newest) {
+	htab_for_each (node, &rp->scan.newest) {
 		struct jnl_img *img = container_of(node, struct jnl_img, node);
 
 		list_add_tail(&rp->jnl->ip.queue, &img->ip_link);
@@ -133,10 +133,9 @@ static bool proves_loss(const struct jnl_replay *rp, const struct jnl_desc_blk *
 {
 	const struct jnl_cfg *cfg = &rp->jnl->cfg;
 
-	return jnl_check_block(d, JNL_BT_RECORD, cfg->start_blk + 1 + pos, cfg->uuid,
-		       sizeof(*d)) == 0 &&
-		le64_get(d->h.epoch) >= rp->info.tail_epoch &&
-		le64_get(d->hdr_seq) > rp->info.seq;
+	return jnl_check_block(d, JNL_BT_RECORD, cfg->start_blk + 1 + pos, cfg->uuid, sizeof(*d)) ==
+		       0 &&
+	       le64_get(d->h.epoch) >= rp->info.tail_epoch && le64_get(d->hdr_seq) > rp->info.seq;
 }
 
 static uint64_t ring_pos(const struct jnl_replay *rp, uint64_t off)
@@ -167,8 +166,8 @@ static void read_chunk(struct jnl_replay *rp, struct chunk *c, uint32_t at, uint
 		(size_t)nr * JNL_BLOCK_BYTES };
 	c->io.req = (struct bdev_req){
 		.op = BDEV_READ,
-		.off_bytes = (rp->jnl->cfg.start_blk + 1 + ring_pos(rp, c->off + at)) *
-			JNL_BLOCK_BYTES,
+		.off_bytes =
+			(rp->jnl->cfg.start_blk + 1 + ring_pos(rp, c->off + at)) * JNL_BLOCK_BYTES,
 		.len_bytes = c->iov.iov_len,
 		.iov = &c->iov,
 		.nr_iov = 1,
@@ -189,8 +188,9 @@ static bool eat_singly(struct jnl_replay *rp, struct chunk *c)
 		jnl_fail(rp->jnl, c->status); /* torn, or lost: who knows */
 		return true;
 	} else {
-		int err = c->status ? 0 : eat(rp, c->buf + (size_t)c->single * JNL_BLOCK_BYTES,
-					c->off + c->single);
+		int err = c->status ? 0
+				    : eat(rp, c->buf + (size_t)c->single * JNL_BLOCK_BYTES,
+					      c->off + c->single);
 
 		if (err) {
 			jnl_fail(rp->jnl, err);

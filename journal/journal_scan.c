@@ -33,7 +33,7 @@ void jnl_scan_done(struct jnl_scan *scan)
 	struct htab_node *node, *tmp;
 
 	drop_rec(scan);
-	htab_for_each_safe(node, tmp, &scan->newest) {
+	htab_for_each_safe (node, tmp, &scan->newest) {
 		struct jnl_img *img = container_of(node, struct jnl_img, node);
 
 		list_del(&img->ip_link);
@@ -81,8 +81,8 @@ static int admit(const struct jnl_scan *scan, const struct jnl_desc_blk *d)
 {
 	const struct jnl_cfg *cfg = &scan->jnl->cfg;
 	uint64_t epoch = le64_get(d->h.epoch);
-	int err = jnl_check_block(d, JNL_BT_RECORD, cfg->start_blk + 1 + scan->pos, cfg->uuid,
-		sizeof(*d));
+	int err = jnl_check_block(
+		d, JNL_BT_RECORD, cfg->start_blk + 1 + scan->pos, cfg->uuid, sizeof(*d));
 
 	if (err && err != -ERR_VERSION)
 		return 0;

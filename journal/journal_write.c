@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Closes the open compound and writes it as a record. */
+/* Records: their images, closing the open compound, writing it. */
 #include "journal/journal_internal.h"
 
 #include <errno.h>
@@ -7,6 +7,70 @@
 #include <string.h>
 
 #include "util/crc32c.h"
+
+/* ---- images and records ---- */
+
+struct jnl_img *jnl_img_new(struct jnl *jnl, uint64_t blk)
+{
+	struct jnl_img *img = calloc(1, sizeof(*img));
+
+	if (!img)
+		return NULL;
+	img->data = buf_get(jnl->pool, JNL_BLOCK_BYTES);
+	if (!img->data) {
+		free(img);
+		return NULL;
+	}
+	img->node.key = blk;
+	list_init(&img->link);
+	list_init(&img->ip_link);
+	return img;
+}
+
+void jnl_img_free(struct jnl *jnl, struct jnl_img *img)
+{
+	buf_put(jnl->pool, img->data, JNL_BLOCK_BYTES);
+	free(img);
+}
+
+struct jnl_rec *jnl_rec_new(void)
+{
+	struct jnl_rec *rec = calloc(1, sizeof(*rec));
+
+	if (rec) {
+		list_init(&rec->link);
+		list_init(&rec->imgs);
+	}
+	return rec;
+}
+
+void jnl_rec_free_io(struct jnl *jnl, struct jnl_rec *rec)
+{
+	while (rec->nr_descs > 0)
+		buf_put(jnl->pool, rec->descs[--rec->nr_descs], JNL_BLOCK_BYTES);
+	free(rec->descs);
+	free(rec->iov);
+	free(rec->ios);
+	rec->descs = NULL;
+	rec->iov = NULL;
+	rec->ios = NULL;
+	rec->max_descs = rec->max_iov = rec->max_ios = 0;
+}
+
+void jnl_rec_free(struct jnl *jnl, struct jnl_rec *rec)
+{
+	while (!list_empty(&rec->imgs)) {
+		struct jnl_img *img = list_entry(rec->imgs.next, struct jnl_img, link);
+
+		list_del(&img->link);
+		list_del(&img->ip_link);
+		jnl_img_free(jnl, img);
+	}
+	jnl_rec_free_io(jnl, rec);
+	free(rec);
+}
+
+/* ---- writing ---- */
 
 /* Grows an array to hold n; the content is kept. */
 static int grow(void **array, uint32_t *max, uint32_t n, size_t size)
@@ -110,7 +174,7 @@ static int close_open(struct jnl *jnl, struct jnl_rec **ret_rec)
 		memset(rec->descs[i], 0, JNL_BLOCK_BYTES);
 		rec->iov[i] = (struct iovec){ rec->descs[i], JNL_BLOCK_BYTES };
 	}
-	list_for_each(pos, &rec->imgs) {
+	list_for_each (pos, &rec->imgs) {
 		struct jnl_img *img = list_entry(pos, struct jnl_img, link);
 		struct jnl_desc_blk *d = rec->descs[n / JNL_DESC_ENTS];
 		struct jnl_desc_ent *ent = &d->ents[n % JNL_DESC_ENTS];
@@ -156,7 +220,8 @@ static void submit_rec(struct jnl *jnl, struct jnl_rec *rec)
 	jnl->wr_state = JNL_WR_WRITE;
 	while (at < rec->nr_blks) {
 		uint64_t pos = (rec->pos + at) % jnl->ring_blks;
-		uint32_t n = (uint32_t)MIN(MIN(rec->nr_blks - at, JNL_IO_BLKS), jnl->ring_blks - pos);
+		uint32_t n =
+			(uint32_t)MIN(MIN(rec->nr_blks - at, JNL_IO_BLKS), jnl->ring_blks - pos);
 
 		assert(nr_ios < rec->max_ios);
 		rec->ios[nr_ios++].req = (struct bdev_req){
@@ -177,7 +242,7 @@ static void submit_rec(struct jnl *jnl, struct jnl_rec *rec)
 static bool preflush_done(const struct jnl *jnl, const struct jnl_rec *rec)
 {
 	return !rec->preflush || jnl->flush_done_id > rec->flush_after ||
-		(jnl->broken & JNL_BREAK_PREFLUSH);
+	       (jnl->broken & JNL_BREAK_PREFLUSH);
 }
 
 void jnl_write_progress(struct jnl *jnl)

@@ -5,8 +5,8 @@
  * A run (a seed) is a chain of lives on one volume. A life recovers what the last one left, carries
  * out a random workload whose writes are recorded (crash over shuffle over ram), and is then cut
  * between any two recorded events. What a flush covers is there; of the rest, and of what was in
- * flight, some subset is: kept, dropped, or torn at 512 bytes. Each such state is recovered with the
- * next epoch and must equal the model after some record r, block by block:
+ * flight, some subset is: kept, dropped, or torn at 512 bytes. Each such state is recovered with
+ * the next epoch and must equal the model after some record r, block by block:
  *   - r is at least what jnl_wait_stable() had acknowledged;
  *   - if nothing that was done is dropped (a coordinator died, the LUN did not), r is at least what
  *     jnl_wait_written() had acknowledged;
@@ -44,8 +44,8 @@ static const uint8_t crash_uuid[16] = "journal crash ts";
 struct ev {
 	uint64_t off, len;
 	const uint8_t *data;
-	uint64_t covers; /* flush: the events before this one */
-	uint64_t born;	 /* events that were done when it was submitted */
+	uint64_t covers;	  /* flush: the events before this one */
+	uint64_t born;		  /* events that were done when it was submitted */
 	uint64_t stable, written; /* acknowledged before it was done */
 };
 
@@ -71,8 +71,12 @@ struct bench {
 	uint64_t covered; /* events that are in sure */
 };
 
+enum mode { ANY_MODE, MIXED, PRESSURE, UNIFORM };
+
 struct run {
 	unsigned broken;
+	enum mode mode; /* of every life */
+	bool once;	/* no second crashes */
 	uint64_t seed, life, epoch;
 	bool quiet;
 	/* a state to try alone */
@@ -154,8 +158,8 @@ static void stack_close(struct stack *st)
 }
 
 /* The recording, valid until the stack is closed. acks: pairs by mark; may be NULL. */
-static void stack_events(struct stack *st, const uint64_t (*acks)[2], struct evs *out,
-	const struct evs *before)
+static void stack_events(
+	struct stack *st, const uint64_t (*acks)[2], struct evs *out, const struct evs *before)
 {
 	uint64_t nr = bdev_crash_nr_events(st->dev) - st->first, nb = before ? before->nr : 0;
 
@@ -243,8 +247,12 @@ static void batch_add(enum bdev_op op, uint64_t off, const void *data, uint64_t 
 
 	CHECK(n < ARRAY_SIZE(batch.req));
 	batch.iov[n] = (struct iovec){ (void *)(uintptr_t)data, len };
-	batch.req[n] = (struct bdev_req){ .op = op, .off_bytes = off, .len_bytes = len,
-		.iov = &batch.iov[n], .nr_iov = 1, .done = batch_done };
+	batch.req[n] = (struct bdev_req){ .op = op,
+		.off_bytes = off,
+		.len_bytes = len,
+		.iov = &batch.iov[n],
+		.nr_iov = 1,
+		.done = batch_done };
 }
 
 static void batch_run(struct stack *st)
@@ -264,7 +272,7 @@ struct piece {
 struct state {
 	struct piece piece[2048];
 	unsigned nr;
-	bool whole;   /* everything that was done is there */
+	bool whole;    /* everything that was done is there */
 	unsigned what; /* there was to choose from */
 };
 
@@ -299,8 +307,8 @@ static void tear(struct state *s, const struct ev *ev, uint64_t *rnd)
 #define NR_FIXED 4u /* subsets that are not random */
 
 /* What the nth subset at a cut keeps of what is not sure. */
-static void choose(struct state *s, const struct evs *evs, uint64_t covered, uint64_t cut, unsigned nth,
-	uint64_t *rnd)
+static void choose(struct state *s, const struct evs *evs, uint64_t covered, uint64_t cut,
+	unsigned nth, uint64_t *rnd)
 {
 	static const unsigned percent[] = { 5, 25, 50, 75, 95 };
 	unsigned keep_pc = percent[rnd_next(rnd) % ARRAY_SIZE(percent)];
@@ -353,8 +361,8 @@ static void undo_state(struct bench *b, const struct state *s, bool verify)
 	for (unsigned i = 0; i < s->nr; i++)
 		batch_add(BDEV_WRITE, s->piece[i].off, b->sure + s->piece[i].off, s->piece[i].len);
 	for (uint32_t i = 0; i < NR_HOME + 2; i++) {
-		uint64_t blk = i < NR_HOME ? home_blk(i) :
-			jnl_hdr_slot_blk(LOG_BLK, LOG_BLKS, i - NR_HOME);
+		uint64_t blk = i < NR_HOME ? home_blk(i)
+					   : jnl_hdr_slot_blk(LOG_BLK, LOG_BLKS, i - NR_HOME);
 
 		batch_add(BDEV_WRITE, blk * JNL_BLOCK_BYTES, b->sure + blk * JNL_BLOCK_BYTES,
 			JNL_BLOCK_BYTES);
@@ -373,8 +381,9 @@ static void complain(struct run *run, const char *what, uint64_t a, uint64_t b)
 {
 	run->failed = true;
 	if (!run->quiet)
-		fprintf(stderr, "journal_crash: %s (%" PRIu64 ", %" PRIu64
-			"); try again with: %s\n", what, a, b, run->id);
+		fprintf(stderr,
+			"journal_crash: %s (%" PRIu64 ", %" PRIu64 "); try again with: %s\n", what,
+			a, b, run->id);
 }
 
 /* The device's blocks are those of record r. */
@@ -471,9 +480,10 @@ static void bench_advance(struct bench *b, const struct evs *evs, uint64_t cut)
 	for (; b->covered < covered; b->covered++) {
 		const struct ev *ev = &evs->ev[b->covered];
 
+		if (!ev->len)
+			continue;
 		memcpy(b->sure + ev->off, ev->data, ev->len);
-		if (ev->len)
-			batch_add(BDEV_WRITE, ev->off, ev->data, ev->len);
+		batch_add(BDEV_WRITE, ev->off, ev->data, ev->len);
 	}
 	batch_run(&b->st);
 }
@@ -495,8 +505,8 @@ static bool wanted(const struct run *run, unsigned at, uint64_t cut, uint64_t su
 }
 
 /* Cuts the recording of a recovery. kind 0: after a loss of power; 1: without one. */
-static void second_crash(struct run *run, uint64_t kind, const struct evs *evs, const uint8_t *base,
-	const char *id)
+static void second_crash(
+	struct run *run, uint64_t kind, const struct evs *evs, const uint8_t *base, const char *id)
 {
 	struct bench *b = &run->bench[1];
 	static struct state s;
@@ -517,8 +527,8 @@ static void second_crash(struct run *run, uint64_t kind, const struct evs *evs, 
 			choose(&s, evs, b->covered, cut, nth, &rnd);
 			if ((s.what == 0 && nth > 0) || !wanted(run, 5, cut, nth))
 				continue;
-			snprintf(run->id, sizeof(run->id), "%s:%" PRIu64 ":%" PRIu64 ":%u", id, kind,
-				cut, nth);
+			snprintf(run->id, sizeof(run->id), "%s:%" PRIu64 ":%" PRIu64 ":%u", id,
+				kind, cut, nth);
 			put_state(b, &s);
 			run->nr_second++;
 			try_state(run, b, run->epoch + 2, s.whole ? written : stable, false, &r);
@@ -545,8 +555,8 @@ static void crash_again(struct run *run, const struct state *s, uint64_t promise
 		const struct piece *p = &s->piece[i];
 
 		memcpy(content + p->off, p->data, p->len);
-		before.ev[before.nr++] = (struct ev){ .off = p->off, .len = p->len,
-			.data = p->data };
+		before.ev[before.nr++] =
+			(struct ev){ .off = p->off, .len = p->len, .data = p->data };
 	}
 	stack_open(&st, true, state_rnd(run, 1, 2, 3, 4), content);
 	jnl = recover(run, &st, run->epoch + 1, &out);
@@ -593,7 +603,8 @@ static void explore(struct run *run, const uint8_t *base, const struct evs *evs,
 			choose(&s, evs, b->covered, cut, nth, &rnd);
 			if (s.what == 0 && nth > 0 && !next)
 				continue;
-			if (!next && run->only && (run->life != run->want[1] || !wanted(run, 2, cut, nth)))
+			if (!next && run->only &&
+				(run->life != run->want[1] || !wanted(run, 2, cut, nth)))
 				continue;
 			if (!next && run->nr_states >= run->max_states)
 				continue;
@@ -601,7 +612,8 @@ static void explore(struct run *run, const uint8_t *base, const struct evs *evs,
 				run->seed, run->life, cut, nth);
 			promise = s.whole ? written : stable;
 			put_state(b, &s);
-			if (try_state(run, b, run->epoch + 1, promise, again, &r) && second)
+			if (try_state(run, b, run->epoch + 1, promise, again, &r) && second &&
+				!run->once)
 				crash_again(run, &s, stable, r);
 			if (next) {
 				memcpy(ret_next, b->sure, DEV_BYTES);
@@ -613,211 +625,6 @@ static void explore(struct run *run, const uint8_t *base, const struct evs *evs,
 			undo_state(b, &s, run->nr_states % 512 == 0);
 		}
 	}
-}
-
-/* ---- the workload ---- */
-
-struct life {
-	struct run *run;
-	struct stack st;
-	struct jnl *jnl;
-	uint64_t rnd;
-	uint64_t acks[4096][2]; /* stable, written, by mark */
-	uint64_t nr_acks;
-	uint64_t waiting;
-	uint32_t nr_data;
-	enum { MIXED, PRESSURE, UNIFORM } mode;
-	uint64_t (*live)[JNL_BLOCK_BYTES / 8];
-};
-
-struct ack {
-	struct jnl_wait wait;
-	struct life *life;
-	uint64_t seq;
-	bool stable;
-};
-
-static void on_ack(struct jnl_wait *wait, int status)
-{
-	struct ack *ack = container_of(wait, struct ack, wait);
-	struct life *l = ack->life;
-	uint64_t n = l->nr_acks;
-
-	CHECK_OK(status);
-	l->waiting--;
-	CHECK(n + 1 < ARRAY_SIZE(l->acks));
-	l->acks[n + 1][0] = MAX(l->acks[n][0], ack->stable ? ack->seq : 0);
-	l->acks[n + 1][1] = MAX(l->acks[n][1], ack->seq);
-	bdev_crash_mark(l->st.dev, ++l->nr_acks);
-	free(ack);
-}
-
-static void want_ack(struct life *l, uint64_t seq, bool stable)
-{
-	struct ack *ack = calloc(1, sizeof(*ack));
-
-	*ack = (struct ack){ .wait.done = on_ack, .life = l, .seq = seq, .stable = stable };
-	l->waiting++;
-	if (stable)
-		jnl_wait_stable(l->jnl, seq, &ack->wait);
-	else
-		jnl_wait_written(l->jnl, seq, &ack->wait);
-}
-
-/* Data into new space, done before the commit that tells of it. */
-static void write_data(struct life *l, uint64_t d)
-{
-	uint64_t sector[SECTOR / 8];
-
-	fill(sector, SECTOR, NR_HOME + d, 1);
-	batch_add(BDEV_WRITE, DATA_BLK * JNL_BLOCK_BYTES + d * SECTOR, sector, SECTOR);
-	batch_run(&l->st);
-}
-
-/* PRESSURE: the log is always about to be full. UNIFORM: records of one length, so that those of a
- * former life lie where the next ones of this life may be expected. */
-static uint32_t commit_size(struct life *l)
-{
-	if (l->mode != MIXED)
-		return l->mode == PRESSURE ? NR_HOME : 3;
-	return 1 + (uint32_t)(rnd_next(&l->rnd) % (rnd_next(&l->rnd) % 4 ? 4 : NR_HOME));
-}
-
-static uint64_t commit(struct life *l)
-{
-	struct run *run = l->run;
-	uint32_t n = commit_size(l), at = (uint32_t)(rnd_next(&l->rnd) % NR_HOME);
-	uint64_t d = run->life * LIFE_DATA + l->nr_data, seq;
-	struct jnl_blk blks[NR_HOME];
-	unsigned flags = 0;
-
-	if (rnd_next(&l->rnd) % 5 == 0 && l->nr_data < LIFE_DATA) {
-		write_data(l, d);
-		flags = JNL_PREFLUSH;
-		l->nr_data++;
-	}
-	run->version++;
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t h = (at + i) % NR_HOME;
-
-		if (l->mode == MIXED)
-			h = (uint32_t)(rnd_next(&l->rnd) % NR_HOME);
-		run->cur[h] = (uint32_t)run->version;
-		fill(l->live[h], JNL_BLOCK_BYTES, h, run->version);
-		blks[i] = (struct jnl_blk){ home_blk(h), l->live[h] };
-	}
-	CHECK_OK(jnl_commit(l->jnl, blks, n, flags, &seq));
-	CHECK(seq < MAX_SEQS);
-	memcpy(run->model[seq], run->cur, sizeof(run->cur));
-	if (flags)
-		run->data_seq[d] = seq;
-	return seq;
-}
-
-static void workload(struct life *l, unsigned nr_ops)
-{
-	uint64_t seq;
-
-	for (unsigned i = 0; i < nr_ops; i++) {
-		uint64_t what = rnd_next(&l->rnd) % 16, turns = rnd_next(&l->rnd) % 12;
-
-		while (!jnl_has_room(l->jnl, NR_HOME))
-			loop_run_once(l->st.loop, false);
-		seq = commit(l);
-		if (what < 4)
-			want_ack(l, seq, false);
-		else if (what < 7)
-			want_ack(l, seq, true);
-		else if (what == 7)
-			jnl_checkpoint(l->jnl, NULL);
-		if (l->mode == PRESSURE)
-			turns %= 2;
-		for (; turns > 0 || (l->mode == UNIFORM && jnl_open_seq(l->jnl) == seq); turns -= turns > 0)
-			loop_run_once(l->st.loop, false);
-		if (rnd_next(&l->rnd) % 32 == 0) /* a pause: everything comes to rest */
-			SPIN_UNTIL(&l->st, l->waiting == 0 && quiet(&l->st));
-	}
-	SPIN_UNTIL(&l->st, l->waiting == 0 && quiet(&l->st));
-}
-
-/* One life on content; replaces it by where the next one begins. */
-static void run_life(struct run *run, uint8_t *content)
-{
-	struct life *l = calloc(1, sizeof(*l));
-	struct evs evs = { 0 };
-	uint8_t *next = malloc(DEV_BYTES);
-	struct outcome out;
-	uint64_t r = 0;
-
-	CHECK(l && next);
-	l->run = run;
-	l->rnd = state_rnd(run, 5, 6, 7, 8);
-	l->mode = rnd_next(&l->rnd) % 3;
-	l->live = calloc(NR_HOME, JNL_BLOCK_BYTES);
-	l->acks[0][0] = l->acks[0][1] = run->base_seq;
-	stack_open(&l->st, true, rnd_next(&l->rnd), content);
-	bdev_crash_mark(l->st.dev, 0);
-	for (unsigned i = 0; i < ARRAY_SIZE(l->st.shuffle->slow); i++)
-		l->st.shuffle->slow[i] = 1 + rnd_next(&l->rnd) % 8;
-	l->st.shuffle->mid = LOG_BLK * JNL_BLOCK_BYTES;
-	l->st.shuffle->end = (LOG_BLK + LOG_BLKS) * JNL_BLOCK_BYTES;
-	for (uint32_t i = 0; i < NR_HOME; i++)
-		fill(l->live[i], JNL_BLOCK_BYTES, i, run->cur[i]);
-
-	l->jnl = recover(run, &l->st, run->epoch, &out);
-	CHECK_OK(out.status);
-	CHECK_EQ(jnl_open_seq(l->jnl) - 1, run->base_seq);
-	workload(l, 40 + (unsigned)(rnd_next(&l->rnd) % 40));
-
-	stack_events(&l->st, l->acks, &evs, NULL);
-	evs.end_stable = l->acks[l->nr_acks][0];
-	evs.end_written = l->acks[l->nr_acks][1];
-	run->nr_lives++;
-	explore(run, content, &evs, evs.nr / 3 + rnd_next(&l->rnd) % (evs.nr * 2 / 3), next, &r);
-
-	jnl_free(l->jnl);
-	stack_close(&l->st);
-	free(l->live);
-	free(l);
-	free(evs.ev);
-	memcpy(content, next, DEV_BYTES);
-	free(next);
-	run->base_seq = r;
-}
-
-static void run_seed(struct run *run, uint64_t seed)
-{
-	uint8_t *content = calloc(1, DEV_BYTES);
-	struct stack st;
-
-	run->seed = seed;
-	run->model = calloc(MAX_SEQS, sizeof(*run->model));
-	CHECK(content && run->model);
-	memset(run->cur, 0, sizeof(run->cur));
-	memset(run->data_seq, 0, sizeof(run->data_seq));
-	run->base_seq = 0;
-	run->version = 0;
-	bench_open(&run->bench[0]);
-	bench_open(&run->bench[1]);
-
-	stack_open(&st, false, 0, NULL);
-	CHECK_OK(jnl_format(st.queue, LOG_BLK, LOG_BLKS, crash_uuid, 1));
-	CHECK_OK(bdev_pread(st.queue, content, DEV_BYTES, 0));
-	stack_close(&st);
-
-	for (run->life = 0; run->life < LIVES && !run->failed; run->life++) {
-		run->epoch = 2 + run->life;
-		run_life(run, content);
-		memcpy(run->cur, run->model[run->base_seq], sizeof(run->cur));
-		for (unsigned d = 0; d < NR_DATA; d++) {
-			if (run->data_seq[d] > run->base_seq)
-				run->data_seq[d] = 0;
-		}
-	}
-	bench_close(&run->bench[0]);
-	bench_close(&run->bench[1]);
-	free(run->model);
-	free(content);
 }
 
 /* "seed:life:cut:subset[:kind:cut:subset]" */

@@ -9,28 +9,35 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/unit/journal_crash.h"
+#include "tests/unit/journal_life.h"
 
 #define MAX_STATES 400000u
 
 static const struct {
 	const char *name;
 	unsigned broken;
+	enum mode mode; /* the workload that finds it soon */
 } twins[] = {
 	{ "no flush before in-place writes (J2)", JNL_BREAK_CKPT_STABLE },
 	{ "no flush between in-place writes and the tail (J3)", JNL_BREAK_CKPT_FLUSH },
-	{ "log space reused before the new tail is stable (K3)", JNL_BREAK_TAIL_FLUSH },
+	{ "log space reused before the new tail is stable (K3)", JNL_BREAK_TAIL_FLUSH, PRESSURE },
 	{ "no flush before a record that tells of data (J4)", JNL_BREAK_PREFLUSH },
 	{ "replay does not verify images (J1)", JNL_BREAK_CRC },
-	{ "replay takes records of any epoch (J1)", JNL_BREAK_EPOCH },
+	{ "replay takes records of any epoch (J1)", JNL_BREAK_EPOCH, UNIFORM },
 	{ "stable is acknowledged without a flush", JNL_BREAK_STABLE_WAIT },
 	{ "replay empties the log before what it wrote is stable", JNL_BREAK_REPLAY_FLUSH },
 };
 
 /* 0 = found nothing, 1 = found */
-static int run_twin(unsigned broken, bool quiet, const char *id)
+static int run_twin(unsigned n, bool quiet, const char *id)
 {
-	struct run run = { .broken = broken, .quiet = quiet, .max_states = UINT64_MAX };
+	struct run run = {
+		.broken = twins[n].broken,
+		.mode = twins[n].mode,
+		.once = twins[n].mode != ANY_MODE,
+		.quiet = quiet,
+		.max_states = UINT64_MAX,
+	};
 
 	crash_setup();
 	if (id) {
@@ -52,7 +59,7 @@ int main(int argc, char **argv)
 		unsigned n = (unsigned)atoi(argv[1]);
 
 		CHECK(n < ARRAY_SIZE(twins));
-		return run_twin(twins[n].broken, false, argc > 2 ? argv[2] : NULL);
+		return run_twin(n, false, argc > 2 ? argv[2] : NULL);
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(twins); i++) {
 		int status;
@@ -63,7 +70,7 @@ int main(int argc, char **argv)
 		pid = fork();
 		CHECK(pid >= 0);
 		if (pid == 0)
-			exit(run_twin(twins[i].broken, true, NULL) ? 42 : 0);
+			exit(run_twin(i, true, NULL) ? 42 : 0);
 		CHECK(waitpid(pid, &status, 0) == pid);
 		if (!WIFEXITED(status) || WEXITSTATUS(status) != 42)
 			missed++;

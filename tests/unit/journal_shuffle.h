@@ -75,7 +75,7 @@ static void shuffle_run(struct loop_work *work)
 
 	sq->armed = false;
 	list_init(&go);
-	list_for_each_safe(pos, tmp, &sq->held) {
+	list_for_each_safe (pos, tmp, &sq->held) {
 		if (!shuffle_go(s, list_entry(pos, struct bdev_io, node)))
 			continue;
 		list_del(pos);
@@ -110,7 +110,7 @@ static void shuffle_submit(struct bdev_queue *queue, struct bdev_io *io)
 
 	if (io->op == BDEV_WRITE || io->op == BDEV_FLUSH)
 		shuffle_note(container_of(queue->bdev, struct shuffle, bdev));
-	list_for_each(pos, &sq->held) {
+	list_for_each (pos, &sq->held) {
 		const struct bdev_io *other = list_entry(pos, struct bdev_io, node);
 
 		/* Nobody may rely on the order of two writes to one place. */
@@ -145,7 +145,8 @@ static const struct bdev_ops shuffle_ops = {
 };
 
 /* Makes crash over shuffle over lower. */
-static inline struct shuffle *shuffle_new(struct bdev *lower, uint64_t seed, struct bdev **ret_crash)
+static inline struct shuffle *shuffle_new(
+	struct bdev *lower, uint64_t seed, struct bdev **ret_crash)
 {
 	struct bdev *bdev;
 	struct shuffle *s;
