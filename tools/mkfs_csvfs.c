@@ -18,6 +18,7 @@
 #include "csvfs/volume/key.h"
 #include "lockmgr/lockmgr.h"
 #include "lockmgr/lockmgr_format.h"
+#include "tools/mkfs_reserve.h"
 #include "tools/tool.h"
 #include "util/err.h"
 
@@ -169,6 +170,21 @@ static int check_in_use(const struct options *o)
 	return 0;
 }
 
+/* Hosts that are gone may have left reservations, which would refuse our writes. */
+static int check_reservations(const struct options *o, struct bdev_queue *queue)
+{
+	uint32_t nr = reserve_count(queue);
+	char why[160];
+
+	if (nr == 0 || o->force)
+		return 0;
+	snprintf(why, sizeof(why),
+		"%u SCSI reservation keys of other hosts are registered on it; when no host uses it, "
+		"give --force to remove them",
+		nr);
+	return die(o->uri, why);
+}
+
 static int volume_key(const struct options *o, const uint8_t uuid[16], uint8_t id[32], char *path,
 	size_t room)
 {
@@ -237,6 +253,20 @@ static void progress(void *arg, uint64_t done, uint64_t total)
 		tool_progress("formatting", done, total);
 }
 
+static int write_volume(struct options *o, struct bdev_queue *queue, const struct csv_geometry *geom)
+{
+	bool reserved = reserve_count(queue) > 0;
+	uint64_t key;
+	int err = reserved ? reserve_take(queue, &key) : 0;
+
+	if (err)
+		return err;
+	err = csv_mkfs_write(queue, geom, progress, o);
+	if (reserved)
+		reserve_drop(queue, key);
+	return err;
+}
+
 static int make(struct options *o, struct bdev *bdev, struct bdev_queue *queue)
 {
 	struct csv_mkfs m = { .label = o->label, .cluster_bytes = (uint32_t)o->cluster_bytes,
@@ -245,7 +275,7 @@ static int make(struct options *o, struct bdev *bdev, struct bdev_queue *queue)
 	struct csv_geometry geom;
 	char key[512];
 
-	if (check_device(o, queue, size))
+	if (check_device(o, queue, size) || check_reservations(o, queue))
 		return 1;
 	if (o->uuid)
 		uuid_parse(o->uuid, m.uuid);
@@ -263,7 +293,7 @@ static int make(struct options *o, struct bdev *bdev, struct bdev_queue *queue)
 	if (volume_key(o, m.uuid, geom.key_id, key, sizeof(key)))
 		return 1;
 	if (!o->dry_run) {
-		err = csv_mkfs_write(queue, &geom, progress, o);
+		err = write_volume(o, queue, &geom);
 		if (err)
 			return die(o->uri, err_str(err));
 	}
