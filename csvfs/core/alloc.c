@@ -8,6 +8,8 @@
 #include "util/err.h"
 #include "util/log.h"
 
+/* Bitmaps, and group headers, that a search asks for ahead. */
+#define READ_AHEAD 8u
 /* A run that long is taken even if a longer one might be elsewhere: 8 MiB. */
 #define GOOD_RUN_BLKS 2048u
 /* A volume with less than that left takes no new names: what deletes may need some. */
@@ -92,23 +94,52 @@ static int view_bitmap(struct search *s, uint64_t ag, uint32_t bitmap, struct bi
 	return 0;
 }
 
+/* Is there no use in looking at this bitmap? */
+static bool known_full(const struct search *s, uint64_t ag, uint32_t bitmap)
+{
+	return s->cluster > 1 && (s->alloc->ags[ag].full & full_bit(bitmap));
+}
+
+/* A bitmap is being read: asks for those that the search will look at next, too. */
+static void read_ahead(struct search *s, uint64_t ag, uint32_t bitmap)
+{
+	struct bitmap_view view;
+
+	for (uint32_t i = 1; i <= READ_AHEAD && bitmap + i < s->alloc->nr_bitmaps; i++) {
+		int err = known_full(s, ag, bitmap + i) ? 0 : view_bitmap(s, ag, bitmap + i, &view);
+
+		if (err && err != -ERR_WAIT)
+			return;
+	}
+}
+
 /* Looks through bits [from, end) of a group, which are one bitmap's. */
 static int search_bitmap(struct search *s, uint64_t ag, uint64_t from, uint64_t end)
 {
 	uint32_t bitmap = from / CSV_BITMAP_BITS, lo, hi, run, run_end;
-	uint64_t first_blk = ag_first_blk(s->alloc, ag) + (uint64_t)bitmap * CSV_BITMAP_BITS;
+	uint64_t first_bit = (uint64_t)bitmap * CSV_BITMAP_BITS;
+	uint64_t first_blk = ag_first_blk(s->alloc, ag) + first_bit;
 	struct bitmap_view view;
+	struct search old = *s;
 	int err = view_bitmap(s, ag, bitmap, &view);
 
+	if (err == -ERR_WAIT)
+		read_ahead(s, ag, bitmap);
 	if (err)
 		return err;
-	lo = from - (uint64_t)bitmap * CSV_BITMAP_BITS;
-	hi = end - (uint64_t)bitmap * CSV_BITMAP_BITS;
+	lo = from - first_bit;
+	hi = end - first_bit;
+	s->nr = 0;
 	for (run = csv_bitmap_next_free(&view, lo, hi); run < hi && !s->found;
 		run = csv_bitmap_next_free(&view, run_end, hi)) {
 		run_end = csv_bitmap_next_used(&view, run, hi);
 		consider(s, first_blk + run, run_end - run);
 	}
+	if (s->cluster > 1 && s->nr == 0 && from <= MAX(first_bit, ag_first_bit(s->alloc)) &&
+		end == MIN(first_bit + CSV_BITMAP_BITS, ag_nr_blks(s->alloc, ag)))
+		s->alloc->ags[ag].full |= full_bit(bitmap);
+	if (s->nr < old.nr)
+		*s = old;
 	return 0;
 }
 
@@ -116,8 +147,9 @@ static int search_bitmap(struct search *s, uint64_t ag, uint64_t from, uint64_t 
 static int search_bits(struct search *s, uint64_t ag, uint64_t from, uint64_t end, uint64_t good)
 {
 	while (from < end && !s->found && s->nr < good) {
-		uint64_t stop = MIN(end, (from / CSV_BITMAP_BITS + 1) * CSV_BITMAP_BITS);
-		int err = search_bitmap(s, ag, from, stop);
+		uint32_t bitmap = from / CSV_BITMAP_BITS;
+		uint64_t stop = MIN(end, (bitmap + 1ull) * CSV_BITMAP_BITS);
+		int err = known_full(s, ag, bitmap) ? 0 : search_bitmap(s, ag, from, stop);
 
 		if (err)
 			return err;
@@ -126,30 +158,38 @@ static int search_bits(struct search *s, uint64_t ag, uint64_t from, uint64_t en
 	return 0;
 }
 
+/* Blocks of a group that could be taken now. */
 static int ag_usable(struct csv_txn *txn, uint64_t ag, uint64_t *ret)
 {
-	const struct ag_sum *sum = &csv_alloc_of(txn)->ags[ag];
+	const struct csv_alloc *alloc = csv_alloc_of(txn);
 	int err = csv_alloc_ag_free(txn, ag, ret);
 
+	if (err == -ERR_WAIT) { /* the next ones' headers will be wanted, too */
+		for (uint64_t i = 1, ahead; i <= READ_AHEAD && ag + i < alloc->geom->nr_ags; i++) {
+			int ahead_err = csv_alloc_ag_free(txn, ag + i, &ahead);
+
+			if (ahead_err && ahead_err != -ERR_WAIT)
+				break;
+		}
+	}
 	if (!err)
-		*ret -= MIN(*ret, sum->busy);
+		*ret -= MIN(*ret, alloc->ags[ag].busy);
 	return err;
 }
 
-/* One group: from bit on, then what is before it. */
+/* One group: from bit on, then what is before it; the bitmap with bit as a whole, so that it will be
+ * known to be full. */
 static int search_ag(struct search *s, uint64_t ag, uint64_t bit)
 {
-	struct ag_sum *sum = &s->alloc->ags[ag];
-	uint64_t usable, good = MIN(s->want, GOOD_RUN_BLKS);
+	uint64_t usable, good = MIN(s->want, GOOD_RUN_BLKS), nr = ag_nr_blks(s->alloc, ag);
 	int err = ag_usable(s->txn, ag, &usable);
 
-	if (err || usable == 0 || (s->cluster > 1 && sum->no_cluster))
+	if (err || usable == 0)
 		return err;
-	err = search_bits(s, ag, bit, ag_nr_blks(s->alloc, ag), good);
+	err = search_bits(s, ag, bit, nr, good);
 	if (!err)
-		err = search_bits(s, ag, ag_first_bit(s->alloc), bit, good);
-	if (!err && s->cluster > 1 && s->nr == 0)
-		sum->no_cluster = true;
+		err = search_bits(s, ag, ag_first_bit(s->alloc),
+			MIN(nr, (bit / CSV_BITMAP_BITS + 1) * CSV_BITMAP_BITS), good);
 	return err;
 }
 
@@ -185,7 +225,7 @@ static int take(struct csv_txn *txn, uint64_t blk, uint64_t nr)
 	}
 	root->free_blks = le64_of(le64_get(root->free_blks) - nr);
 	hdr->free_blks = le64_of(le64_get(hdr->free_blks) - nr);
-	csv_alloc_note(cur, ag, -(int64_t)nr);
+	csv_alloc_note(cur, ag, bit / CSV_BITMAP_BITS, -(int64_t)nr);
 	return 0;
 }
 
@@ -372,7 +412,7 @@ static int release_part(struct csv_txn *txn, uint64_t ag, uint64_t bit, uint64_t
 		return err;
 	hdr->free_blks = le64_of(le64_get(hdr->free_blks) + nr);
 	root->free_blks = le64_of(le64_get(root->free_blks) + nr);
-	csv_alloc_note(cur, ag, nr);
+	csv_alloc_note(cur, ag, bitmap, nr);
 	return 0;
 }
 

@@ -6,10 +6,12 @@
 
 static uint64_t used_word(const struct bitmap_view *view, uint32_t i)
 {
-	struct le64 w;
+	struct le64 w, hidden = { 0 };
 
 	memcpy(&w, view->bits + i * 8, 8);
-	return le64_get(w) | (view->shadow ? view->shadow[i] : 0);
+	if (view->shadow)
+		memcpy(&hidden, view->shadow + i * 8, 8);
+	return le64_get(w) | le64_get(hidden);
 }
 
 uint32_t csv_bitmap_next_free(const struct bitmap_view *view, uint32_t from, uint32_t end)

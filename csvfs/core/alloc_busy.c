@@ -11,6 +11,7 @@
 #include "util/log.h"
 
 #define MIN_RESERVE_BLKS 64u
+#define MAX_RESERVE_BLKS 65536u /* 256 MiB */
 
 struct csv_alloc *csv_alloc_of(struct csv_txn *txn)
 {
@@ -44,7 +45,7 @@ int csv_alloc_new(struct csv_fs *fs, struct csv_alloc **ret)
 	alloc->fs = fs;
 	alloc->geom = geom;
 	alloc->nr_bitmaps = bitmaps;
-	alloc->reserve = MAX(MIN_RESERVE_BLKS, geom->nr_blks / 200);
+	alloc->reserve = MAX(MIN_RESERVE_BLKS, MIN(geom->nr_blks / 200, MAX_RESERVE_BLKS));
 	list_init(&alloc->held);
 	*ret = alloc;
 	return 0;
@@ -88,19 +89,17 @@ void csv_alloc_free_state(struct csv_alloc *alloc)
 static void unhold(struct csv_alloc *alloc, const struct alloc_txn *at)
 {
 	for (uint32_t i = 0; i < at->nr_runs; i++) {
-		uint64_t rel = at->runs[i].blk - alloc->geom->ag0_blk, nr = at->runs[i].nr;
+		uint64_t rel = at->runs[i].blk - alloc->geom->ag0_blk;
 		struct ag_sum *sum = &alloc->ags[rel / alloc->geom->ag_blks];
 		uint64_t bit = rel % alloc->geom->ag_blks;
-		uint64_t *shadow = sum->shadow[bit / CSV_BITMAP_BITS];
+		bool held = csv_bitmap_set(sum->shadow[bit / CSV_BITMAP_BITS],
+			bit % CSV_BITMAP_BITS, at->runs[i].nr, false);
 
-		for (bit %= CSV_BITMAP_BITS; nr > 0; bit++, nr--) {
-			assert(shadow[bit / 64] & 1ull << bit % 64);
-			shadow[bit / 64] &= ~(1ull << bit % 64);
-		}
+		assert(held);
 		assert(sum->busy >= at->runs[i].nr && alloc->held_nr >= at->runs[i].nr);
 		sum->busy -= at->runs[i].nr;
 		alloc->held_nr -= at->runs[i].nr;
-		sum->no_cluster = false;
+		sum->full &= ~full_bit(bit / CSV_BITMAP_BITS);
 		if (sum->busy == 0)
 			shadows_free(alloc, sum);
 	}
@@ -136,7 +135,7 @@ static void cur_abort(struct csv_txn_hook *hook)
 	alloc->cur = NULL;
 	alloc->held_now = 0;
 	for (uint32_t i = 0; i < at->nr_ags; i++)
-		alloc->ags[at->ags[i].ag].no_cluster = false;
+		alloc->ags[at->ags[i].ag].full &= ~at->ags[i].bitmaps;
 	unhold(alloc, at);
 	alloc_txn_free(at);
 }
@@ -194,16 +193,18 @@ int csv_alloc_cur(struct csv_txn *txn, struct alloc_txn **ret)
 	return 0;
 }
 
-void csv_alloc_note(struct alloc_txn *cur, uint64_t ag, int64_t free)
+void csv_alloc_note(struct alloc_txn *cur, uint64_t ag, uint32_t bitmap, int64_t free)
 {
 	for (uint32_t i = 0; i < cur->nr_ags; i++) {
 		if (cur->ags[i].ag == ag) {
 			cur->ags[i].free += free;
+			cur->ags[i].bitmaps |= full_bit(bitmap);
 			return;
 		}
 	}
 	assert(cur->nr_ags < cur->max_ags);
-	cur->ags[cur->nr_ags++] = (struct ag_delta){ .ag = ag, .free = free };
+	cur->ags[cur->nr_ags++] = (struct ag_delta){ .ag = ag, .free = free,
+		.bitmaps = full_bit(bitmap) };
 }
 
 int csv_alloc_ag_free(struct csv_txn *txn, uint64_t ag, uint64_t *ret_free)
@@ -244,7 +245,6 @@ int csv_alloc_hold(struct alloc_txn *cur, uint64_t ag, uint32_t bitmap, uint32_t
 {
 	struct csv_alloc *alloc = cur->alloc;
 	struct ag_sum *sum = &alloc->ags[ag];
-	uint64_t *shadow;
 
 	assert(cur->nr_runs < cur->max_runs && bit + nr <= CSV_BITMAP_BITS);
 	if (!sum->shadow) {
@@ -253,11 +253,16 @@ int csv_alloc_hold(struct alloc_txn *cur, uint64_t ag, uint32_t bitmap, uint32_t
 			return -ENOMEM;
 	}
 	if (!sum->shadow[bitmap]) {
-		sum->shadow[bitmap] = calloc(BITMAP_WORDS, sizeof(uint64_t));
+		sum->shadow[bitmap] = calloc(1, CSV_BITMAP_BYTES);
 		if (!sum->shadow[bitmap])
 			return -ENOMEM;
 	}
-	shadow = sum->shadow[bitmap];
+	if (!csv_bitmap_set(sum->shadow[bitmap], bit, nr, true)) {
+		/* It was free in the bitmap (A2), until that was read again. */
+		log_error("allocation group %llu: its bitmap %u has changed on the device",
+			(unsigned long long)ag, bitmap);
+		return -ERR_CORRUPT;
+	}
 	cur->runs[cur->nr_runs++] = (struct held_run){
 		.blk = ag_first_blk(alloc, ag) + (uint64_t)bitmap * CSV_BITMAP_BITS + bit,
 		.nr = nr,
@@ -265,7 +270,5 @@ int csv_alloc_hold(struct alloc_txn *cur, uint64_t ag, uint32_t bitmap, uint32_t
 	sum->busy += nr;
 	alloc->held_nr += nr;
 	alloc->held_now += nr;
-	for (; nr > 0; bit++, nr--)
-		shadow[bit / 64] |= 1ull << bit % 64;
 	return 0;
 }

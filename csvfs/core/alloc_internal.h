@@ -8,7 +8,7 @@
  *     that frees it until the log's tail has passed the record that it was freed in (E5). Searches
  *     look at bitmap | shadow.
  * A3  Abort leaves shadows as they were before the transaction, and forgets what a search of it
- *     learned about the groups that it changed.
+ *     learned about the bitmaps that it changed.
  */
 #ifndef CSVFS_CORE_ALLOC_INTERNAL_H
 #define CSVFS_CORE_ALLOC_INTERNAL_H
@@ -22,8 +22,8 @@
 struct ag_sum {
 	uint64_t free;	    /* as committed, held back included; valid if known */
 	uint64_t busy;	    /* held back */
-	uint64_t **shadow;  /* one of BITMAP_WORDS for each bitmap, NULL = all clear */
-	bool no_cluster;    /* a search found no aligned cluster that is free */
+	uint8_t **shadow;   /* for each bitmap CSV_BITMAP_BYTES likewise; NULL = all clear */
+	uint64_t full;	    /* bit i: no whole aligned cluster is free in bitmap i (below 64) */
 	bool known;
 };
 
@@ -43,6 +43,7 @@ struct alloc_txn {
 	struct ag_delta {
 		uint64_t ag;
 		int64_t free;
+		uint64_t bitmaps; /* that were changed, as in ag_sum.full */
 	} *ags;
 	uint32_t nr_ags, max_ags;
 };
@@ -73,6 +74,12 @@ static inline uint64_t ag_nr_blks(const struct csv_alloc *alloc, uint64_t ag)
 	return MIN(left, alloc->geom->ag_blks);
 }
 
+/* A bitmap's bit in ag_sum.full; 0: there are too many. */
+static inline uint64_t full_bit(uint32_t bitmap)
+{
+	return bitmap < 64 ? 1ull << bitmap : 0;
+}
+
 /* First block of the group that may be allocated. */
 static inline uint64_t ag_first_bit(const struct csv_alloc *alloc)
 {
@@ -86,7 +93,7 @@ struct csv_alloc *csv_alloc_of(struct csv_txn *txn);
 /* What a search sees: bits of a bitmap block, and the shadow (may be NULL) that hides more. */
 struct bitmap_view {
 	const uint8_t *bits;
-	const uint64_t *shadow;
+	const uint8_t *shadow;
 };
 
 /* The first bit of [from, end) that is free / not free; end if there is none. */
@@ -101,8 +108,8 @@ bool csv_bitmap_set(uint8_t *bits, uint32_t bit, uint32_t nr, bool used)
 /* The running transaction's record, with room for one more group and run. -ENOMEM. */
 int csv_alloc_cur(struct csv_txn *txn, struct alloc_txn **ret)
 	__attribute__((warn_unused_result));
-/* Notes that the group's free count was changed by that much. */
-void csv_alloc_note(struct alloc_txn *cur, uint64_t ag, int64_t free);
+/* Notes that the group's free count was changed by that much, in this bitmap. */
+void csv_alloc_note(struct alloc_txn *cur, uint64_t ag, uint32_t bitmap, int64_t free);
 /* Free blocks of a group as the running transaction sees them, and how many are held back. */
 int csv_alloc_ag_free(struct csv_txn *txn, uint64_t ag, uint64_t *ret_free)
 	__attribute__((warn_unused_result));

@@ -37,7 +37,7 @@ struct check {
 	void *arg;
 	struct csv_check_report *report;
 
-	uint64_t **used; /* by bitmap of the volume: a bit for each block met; NULL = none */
+	uint8_t **used; /* by bitmap of the volume: a bit for each block met; NULL = none */
 	struct check_inode *inodes; /* by number */
 	uint64_t nr_inodes, max_inodes;
 	struct check_link *links;

@@ -43,17 +43,17 @@ void check_space_done(struct check *c)
 /* Marks what lies in one bitmap; counts what was marked before. */
 static int mark_part(struct check *c, uint64_t bitmap, uint32_t bit, uint32_t nr, uint64_t *dups)
 {
-	uint64_t *map = c->used[bitmap];
+	uint8_t *map = c->used[bitmap];
 
 	if (!map) {
-		map = c->used[bitmap] = calloc(BITMAP_WORDS, sizeof(*map));
+		map = c->used[bitmap] = calloc(1, CSV_BITMAP_BYTES);
 		if (!map)
 			return -ENOMEM;
 	}
-	for (; nr > 0; bit++, nr--) {
-		*dups += map[bit / 64] >> bit % 64 & 1;
-		map[bit / 64] |= 1ull << bit % 64;
-	}
+	if (csv_bitmap_set(map, bit, nr, true))
+		return 0;
+	for (; nr > 0; bit++, nr--)
+		*dups += !csv_bitmap_set(map, bit, 1, true);
 	return 0;
 }
 
@@ -121,10 +121,14 @@ static void compare_word(struct check *c, uint64_t owned, uint64_t marked, uint6
 }
 
 /* Bits that are no block's must be set: in the last group there may be some. */
-static uint64_t owned_word(const uint64_t *map, uint32_t i, uint64_t bits_left)
+static uint64_t owned_word(const uint8_t *map, uint32_t i, uint64_t bits_left)
 {
-	uint64_t w = map ? map[i] : 0;
+	struct le64 bits = { 0 };
+	uint64_t w;
 
+	if (map)
+		memcpy(&bits, map + i * 8, sizeof(bits));
+	w = le64_get(bits);
 	if (bits_left >= 64)
 		return w;
 	return w | (bits_left ? ~0ull << bits_left : ~0ull);
@@ -134,7 +138,7 @@ static int check_bitmap(struct check *c, uint64_t ag, uint32_t bitmap, uint64_t 
 {
 	struct csv_alloc *alloc = c->fs->alloc;
 	uint64_t first = ag_first_blk(alloc, ag), first_bit = (uint64_t)bitmap * CSV_BITMAP_BITS;
-	const uint64_t *map = c->used[ag * nr_bitmaps(c) + bitmap];
+	const uint8_t *map = c->used[ag * nr_bitmaps(c) + bitmap];
 	struct csv_bitmap *bm = malloc(CSV_BLOCK_BYTES);
 	struct wrong_run run = { 0 };
 	char whose[32];
