@@ -9,7 +9,9 @@
  * transaction and its own results, which it sets anew each time.
  *
  * The csv_* functions that take a `struct csv_txn` are for run(): each returns 0, -ERR_WAIT (pass
- * it on), -ERR_CORRUPT, or an errno that its comment names.
+ * it on), -ERR_CORRUPT, -ENOMEM, or an errno that its comment names. Of these -ENOSPC and -ENOMEM
+ * may come when something has been changed already, so run() must return them (E1); the others come
+ * before, so run() may store them as a result and return 0.
  */
 #ifndef CSVFS_CORE_FS_H
 #define CSVFS_CORE_FS_H
@@ -212,7 +214,7 @@ int csv_extent_map(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t nr,
 	__attribute__((warn_unused_result, nonnull));
 
 /* Next block at or after blk that is (data) or is not (hole) allocated, up to end; *ret = end when
- * there is none. Unwritten counts as hole. */
+ * there is none. Unwritten counts as hole; inline data as block 0. */
 int csv_extent_seek(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t end, bool data,
 	uint64_t *ret) __attribute__((warn_unused_result, nonnull));
 
@@ -224,7 +226,8 @@ int csv_extent_alloc(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t n
 	uint64_t *ret_done) __attribute__((warn_unused_result, nonnull));
 
 /* Marks the unwritten parts of the range as written and the transaction as one that needs a flush
- * before its record (E6). Holes in the range: -ESTALE (the layout was revoked). */
+ * before its record (E6). Holes in the range: -ESTALE (the layout was revoked). -EFBIG: too many
+ * pieces for one transaction; run() must return it, and the caller takes smaller ranges. */
 int csv_extent_written(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t nr)
 	__attribute__((warn_unused_result, nonnull));
 
