@@ -36,7 +36,7 @@ struct adm {
 	uint64_t count;		/* io: lines; 0 = without end */
 };
 
-enum adm_state { ADM_SERVES, ADM_HUNG, ADM_DEAD, ADM_FORBIDDEN };
+enum adm_state { ADM_SERVES, ADM_HUNG, ADM_DEAD, ADM_FORBIDDEN, ADM_GONE };
 
 /* A socket that was found, and what is behind it. */
 struct adm_vol {

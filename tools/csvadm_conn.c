@@ -148,7 +148,9 @@ static enum adm_state state_of(int err)
 		return ADM_FORBIDDEN;
 	case -ETIMEDOUT:
 		return ADM_HUNG;
-	default: /* -ECONNREFUSED, or it went away while we asked */
+	case -ENOENT:
+		return ADM_GONE;
+	default: /* -ECONNREFUSED, or it died while we asked */
 		return ADM_DEAD;
 	}
 }
@@ -187,9 +189,10 @@ int adm_vols(const struct adm *adm, struct adm_vol **ret_vols, size_t *ret_nr)
 		memset(vol, 0, sizeof(*vol));
 		snprintf(vol->path, sizeof(vol->path), "%s/%s", adm->control, e->d_name);
 		snprintf(vol->uuid, sizeof(vol->uuid), "%.*s", (int)(end - e->d_name), e->d_name);
-		++*ret_nr;
 		vol->state = state_of(adm_ask(vol->path, "{\"cmd\":\"status\"}\n", adm->timeout_s,
 			&vol->pid, &vol->status));
+		if (vol->state != ADM_GONE)
+			++*ret_nr;
 	}
 	if (dir)
 		closedir(dir);
@@ -225,6 +228,8 @@ int adm_vol_complain(const struct adm *adm, const struct adm_vol *vol)
 			"stopped, or stuck: 'ps -o stat,wchan -p %d' shows which. Killing it makes "
 			"the other nodes take over what it held; then umount -l, and mount again",
 			vol->uuid, (int)vol->pid, adm->timeout_s, (int)vol->pid);
+	case ADM_GONE:
+		return adm_fail(ADM_NO_VOLUME, "volume %s was unmounted", vol->uuid);
 	case ADM_DEAD:
 		break;
 	}

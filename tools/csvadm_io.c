@@ -141,7 +141,7 @@ static void sleep_until(double end_s)
 
 int adm_io(const struct adm *adm)
 {
-	struct adm_vol vol;
+	struct adm_vol vol = { 0 };
 	int code = adm_pick(adm, &vol);
 	double before_s = now_s();
 
@@ -165,8 +165,7 @@ int adm_io(const struct adm *adm)
 		vol.status = p.now;
 		before_s = at_s;
 	}
-	if (vol.status)
-		adm_vol_done(&vol);
+	adm_vol_done(&vol);
 	return code;
 }
 
