@@ -1,8 +1,8 @@
 /* libs: util blockdev journal core */
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Random operations against a model in memory, with a cache of a few blocks. Each result is
- * compared; from time to time everything is, also on a copy of the device as another host would
+ * Random operations against a model in memory, with a cache of a few blocks; with even seeds on a
+ * volume that is full most of the time. Each result is compared; from time to time everything is, also on a copy of the device as another host would
  * take it over now, after its recovery.
  *
  *	unit-core_random [SEED [OPERATIONS]]
@@ -18,6 +18,7 @@
 struct m_inode {
 	uint64_t ino, parent, size;
 	uint32_t mode, nlink, inline_len;
+	bool ballast; /* has extents far behind what is compared */
 	uint8_t state[NR_BLKS + CLUSTER]; /* enum csv_ext_state */
 	uint8_t data[CSV_INLINE_MAX];
 };
@@ -138,7 +139,7 @@ static uint32_t m_kind(const struct m_inode *inode)
 	for (uint32_t i = 0; i < sizeof(inode->state); i++)
 		if (inode->state[i] != CSV_HOLE)
 			return CSV_DATA_TREE;
-	return CSV_DATA_NONE;
+	return inode->ballast ? CSV_DATA_TREE : CSV_DATA_NONE;
 }
 
 static void get_states(struct engine *e, uint64_t ino, uint8_t *ret)
@@ -233,6 +234,8 @@ static void compare_copy(struct engine *e)
 
 /* ---- operations ---- */
 
+static uint64_t nr_no_space;
+
 static bool no_space(struct engine *e, int err)
 {
 	struct csv_statfs st;
@@ -241,6 +244,7 @@ static bool no_space(struct engine *e, int err)
 		return false;
 	CHECK_OK(t_statfs(e, &st));
 	CHECK(st.free_blks < 1000);
+	nr_no_space++;
 	return true;
 }
 
@@ -436,6 +440,19 @@ static void op_alloc(struct engine *e)
 	m_allocated(m_inode(ino), states, blk, nr, done);
 }
 
+/* Takes nearly all that is free. */
+static void op_ballast(struct engine *e)
+{
+	uint64_t ino = pick(S_IFREG, false), leave = 100 + rnd(300);
+	struct csv_statfs st;
+
+	CHECK_OK(t_statfs(e, &st));
+	if (!ino || m_inode(ino)->inline_len || st.free_blks < leave * 2)
+		return;
+	m_inode(ino)->ballast = true;
+	CHECK_OK(t_alloc(e, ino, 1 << 20, st.free_blks - leave));
+}
+
 static void op_written(struct engine *e)
 {
 	uint64_t ino = pick(S_IFREG, false), blk = rnd(NR_BLKS), nr = rnd(30);
@@ -465,6 +482,8 @@ static void op_punch(struct engine *e)
 	CHECK_OK(t_punch(e, ino, blk, nr));
 	for (uint64_t i = blk; i < NR_BLKS + CLUSTER && i - blk < nr; i++)
 		m_inode(ino)->state[i] = CSV_HOLE;
+	if (nr == UINT64_MAX)
+		m_inode(ino)->ballast = false;
 }
 
 static void op_inline(struct engine *e)
@@ -529,6 +548,8 @@ static void op_reap(struct engine *e)
 	m.inodes[ino] = NULL;
 }
 
+static bool tight;
+
 static void step(struct engine *e)
 {
 	static void (*const ops[])(struct engine *) = { op_create, op_create, op_create, op_link,
@@ -538,6 +559,8 @@ static void step(struct engine *e)
 	ops[rnd(ARRAY_SIZE(ops))](e);
 	if (rnd(400) == 0)
 		t_checkpoint(e);
+	if (tight && rnd(100) == 0)
+		op_ballast(e);
 }
 
 static void run(uint64_t seed, uint64_t nr_ops)
@@ -545,6 +568,8 @@ static void run(uint64_t seed, uint64_t nr_ops)
 	struct engine e;
 
 	seed_state = seed;
+	tight = seed % 2 == 0;
+	nr_no_space = 0;
 	m_init();
 	engine_device(&e, "ram:40M", true, 0, 0);
 	engine_open(&e, 8 * 4096);
@@ -559,6 +584,7 @@ static void run(uint64_t seed, uint64_t nr_ops)
 	}
 	compare(&e);
 	compare_copy(&e);
+	CHECK(!tight || nr_ops < 1000 || nr_no_space > 10);
 	CHECK_OK(engine_close(&e));
 	engine_done(&e);
 	for (uint64_t i = 0; i < MAX_INODES; i++)
