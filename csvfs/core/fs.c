@@ -180,14 +180,11 @@ bool csv_fs_idle(struct csv_fs *fs)
 	if (fs->state != CSV_FS_CLOSING || fs->drv.nr_ops != 0 || fs->cache.nr_reads != 0)
 		return false;
 	if (!fs->close_started) {
+		/* After an error too: it waits for what is in flight, and writes nothing more. */
 		fs->close_started = true;
-		if (fs->error == 0) {
-			fs->close_wait.done = journal_closed;
-			jnl_close(fs->jnl, &fs->close_wait);
-			return false;
-		}
-		fs->close_status = fs->error;
-		fs->close_done = true;
+		fs->close_wait.done = journal_closed;
+		jnl_close(fs->jnl, &fs->close_wait);
+		return false;
 	}
 	if (!fs->close_done)
 		return false;
