@@ -74,7 +74,7 @@ static int fill(struct csv_txn *txn, struct csv_inode *inode, struct csv_tree *t
 	if (err)
 		return err;
 	if (nr <= pos - from)
-		from = MIN(pos, hole->end - nr); /* a fragment: pos at least shall have it */
+		from = MIN(pos, to - nr); /* a fragment: pos at least shall have it */
 	err = csv_inode_add_blks(inode, nr);
 	if (!err)
 		err = csv_ext_add(txn, tree, (struct csv_ext){ .blk = from,
