@@ -94,6 +94,7 @@ static void reply_create(struct fcall *f, struct csvp_in *in)
 	attr_to_stat(&st, a);
 	memset(&out, 0, sizeof(out));
 	out.e.nodeid = st.st_ino;
+	out.e.generation = 1; /* as in attr_to_entry(): another one makes the kernel's inode bad */
 	out.e.attr = (struct fuse_attr){
 		.ino = st.st_ino,
 		.size = (uint64_t)st.st_size,
