@@ -149,9 +149,10 @@ void io_written(struct node_io *io)
 
 int io_add_seg(struct node_io *io, uint64_t phys_bytes, void *mem, uint64_t len_bytes)
 {
-	if (io->nr_segs) { /* often it only continues */
+	if (io->nr_segs) { /* often it only continues, on the device and in memory (no hole between) */
 		struct node_seg *last = &io->segs[io->nr_segs - 1];
-		if (last->req.off_bytes + last->req.len_bytes == phys_bytes) {
+		if (last->req.off_bytes + last->req.len_bytes == phys_bytes &&
+			(uint8_t *)last->iov.iov_base + last->iov.iov_len == mem) {
 			last->req.len_bytes += len_bytes;
 			last->iov.iov_len += len_bytes;
 			return 0;
