@@ -13,7 +13,8 @@
 #include "util/err.h"
 #include "util/log.h"
 
-#define CHECK_EVERY 5u /* beats */
+#define CHECK_EVERY 5u	    /* beats */
+#define READ_ALL_EVERY 16u /* beats */
 
 bool lm_self_is_good(const struct lm *lm, const struct lm_seen *nodes, char *why, size_t why_size)
 {
@@ -183,6 +184,9 @@ void lm_beat_kick(struct lm *lm)
 		return;
 	}
 	lm->beating = true;
+	/* A mark may stand in any slot (L5); else the slots of those that we know of will do. */
+	lm->beat_wait.known_only = lm->fencing != LM_FENCE_LEASE &&
+		lm->nr_beats++ % READ_ALL_EVERY != 0;
 	lm->beat_wait.fn = table_read;
 	lm_table_read(lm, &lm->beat_wait);
 }

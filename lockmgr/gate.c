@@ -11,7 +11,8 @@
  * The order matters: a fence writes FENCED and then reads the keys, so registering first and
  * reading the slot second leaves no gap between the two (fence_pr.c). Whether our key was still
  * there needs no question: a target that forgot it and a fence that took it are told apart by the
- * slot. A node that finds itself fenced takes the registration back.
+ * slot. A node that finds itself fenced takes the registration back; a look at the slot before all
+ * that spares the LUN most of such registrations.
  *
  * Runs on each queue's own thread; a gate's state belongs to its queue. Before lm_join() has a key
  * gates pass: nothing may be written yet, and a device that others have reserved refuses it.
@@ -35,6 +36,7 @@ struct lm_gate {
 	void *buf; /* LM_TABLE_BYTES */
 	struct lm_seen *seen; /* [node] */
 	_Atomic bool running;
+	bool registered; /* in this run */
 	uint32_t tries;
 	ev_timer timer;
 	struct loop_work work; /* to the service thread */
@@ -43,7 +45,7 @@ struct lm_gate {
 };
 
 static void begin(struct lm_gate *gate);
-static void registered(struct lm_io *io, int status);
+static void register_nexus(struct lm_gate *gate);
 
 static void finish(struct lm_gate *gate, int status)
 {
@@ -79,7 +81,7 @@ static void refuse(struct lm_gate *gate)
 {
 	struct bdev_pr pr = { .key = gate->lm->key, .new_key = 0 };
 
-	if (gate->lm->fencing == LM_FENCE_PR)
+	if (gate->registered)
 		lm_io_cmd(&gate->io, gate->queue, BDEV_PR_REGISTER, &pr, BDEV_GATE, unregistered);
 	else
 		give_up(gate);
@@ -119,6 +121,8 @@ static void check_slots(struct lm_gate *gate)
 		refuse(gate);
 	} else if (!lm_self_is_good(lm, gate->seen, gate->why, sizeof(gate->why))) {
 		refuse(gate);
+	} else if (gate->lm->fencing == LM_FENCE_PR && !gate->registered) {
+		register_nexus(gate);
 	} else {
 		finish(gate, 0);
 	}
@@ -149,8 +153,11 @@ static void to_slots(struct lm_gate *gate)
 {
 	struct lm *lm = gate->lm;
 
-	if (lm_phase(lm) == LM_JOINING) {
-		finish(gate, 0); /* the slot is not ours yet */
+	if (lm_phase(lm) == LM_JOINING) { /* the slot is not ours yet */
+		if (lm->fencing == LM_FENCE_PR && !gate->registered)
+			register_nexus(gate);
+		else
+			finish(gate, 0);
 	} else if (lm->fencing == LM_FENCE_LEASE) {
 		lm_io_rw(&gate->io, gate->queue, BDEV_READ, gate->buf, lm->cfg.slot_blk,
 			LM_MAX_NODES, BDEV_GATE, slots_read);
@@ -192,18 +199,26 @@ static void registered(struct lm_io *io, int status)
 {
 	struct lm_gate *gate = container_of(io, struct lm_gate, io);
 
-	if (status)
+	if (status) {
 		again(gate, "REGISTER", status);
-	else
-		lm_io_cmd(io, gate->queue, BDEV_PR_READ_RESERVATION, NULL, BDEV_GATE,
-			reservation_read);
+		return;
+	}
+	gate->registered = true;
+	lm_io_cmd(io, gate->queue, BDEV_PR_READ_RESERVATION, NULL, BDEV_GATE, reservation_read);
+}
+
+static void register_nexus(struct lm_gate *gate)
+{
+	struct bdev_pr pr = { .new_key = gate->lm->key };
+
+	lm_io_cmd(&gate->io, gate->queue, BDEV_PR_REGISTER, &pr, BDEV_GATE, registered);
 }
 
 static void begin(struct lm_gate *gate)
 {
 	struct lm *lm = gate->lm;
-	struct bdev_pr pr = { .key = 0 };
 
+	gate->registered = false;
 	switch (lm_phase(lm)) {
 	case LM_FENCED:
 		snprintf(gate->why, sizeof(gate->why), "this node was fenced");
@@ -222,14 +237,10 @@ static void begin(struct lm_gate *gate)
 	default:
 		break;
 	}
-	if (lm->cfg.no_fence && lm->fencing != LM_FENCE_PR) {
+	if (lm->cfg.no_fence && lm->fencing != LM_FENCE_PR)
 		finish(gate, 0);
-	} else if (lm->fencing == LM_FENCE_PR) {
-		pr.new_key = lm->key;
-		lm_io_cmd(&gate->io, gate->queue, BDEV_PR_REGISTER, &pr, BDEV_GATE, registered);
-	} else {
+	else
 		to_slots(gate);
-	}
 }
 
 /* ---- a gate for each queue ---- */

@@ -91,6 +91,7 @@ struct lm_table_wait {
 	struct list link;
 	void (*fn)(struct lm_table_wait *wait, int status);
 	bool queued;
+	bool known_only; /* slots above the highest one in use so far need not be read */
 };
 
 struct lm_table {
@@ -100,6 +101,7 @@ struct lm_table {
 	struct list waits, next; /* of the reading under way; of the one after it */
 	uint64_t start_ns; /* of the last reading that was over; 0 = none */
 	uint64_t begin_ns; /* of the one under way */
+	uint32_t nr_reading; /* slots in it */
 };
 
 struct lm_slot_io {
@@ -234,6 +236,7 @@ struct lm {
 	struct lm_table_wait beat_wait;
 	ev_timer beat_timer;
 	bool beating, beat_again;
+	uint32_t nr_beats;
 	uint64_t beat_start_ns;	 /* of the renewal under way */
 	uint64_t beat_ok_ns;	 /* when one was over */
 	uint64_t read_ok_ns;	 /* likewise, of the table */

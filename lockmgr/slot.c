@@ -242,7 +242,7 @@ static void table_done(struct lm_io *io, int status)
 		uint64_t limit_ns = MAX(3ull * lm->beat_ms, 1000) * LM_NS_PER_MS;
 		bool was_away = lm->read_ok_ns && now_ns - lm->read_ok_ns > limit_ns;
 
-		for (uint32_t node = 1; node <= LM_MAX_NODES; node++)
+		for (uint32_t node = 1; node <= t->nr_reading; node++)
 			take_slot(lm, node, now_ns, was_away);
 		t->start_ns = t->begin_ns;
 		lm->read_ok_ns = now_ns;
@@ -261,11 +261,29 @@ static void table_done(struct lm_io *io, int status)
 	}
 }
 
+static uint32_t nr_known(const struct lm *lm)
+{
+	uint32_t node;
+
+	for (node = LM_MAX_NODES; node > lm->node; node--)
+		if (lm->table.nodes[node].slot.state != LM_SLOT_FREE ||
+			lm->table.nodes[node].corrupt || lm->elect.members[node].present)
+			break;
+	return node;
+}
+
 static void begin(struct lm *lm)
 {
-	lm->table.begin_ns = clock_mono_ns();
-	lm_io_rw(&lm->table.io, lm->queue, BDEV_READ, lm->table.buf, lm->cfg.slot_blk, LM_MAX_NODES,
-		0, table_done);
+	struct lm_table *t = &lm->table;
+	struct list *pos;
+
+	t->nr_reading = nr_known(lm);
+	list_for_each(pos, &t->waits)
+		if (!list_entry(pos, struct lm_table_wait, link)->known_only)
+			t->nr_reading = LM_MAX_NODES;
+	t->begin_ns = clock_mono_ns();
+	lm_io_rw(&t->io, lm->queue, BDEV_READ, t->buf, lm->cfg.slot_blk, t->nr_reading, 0,
+		table_done);
 }
 
 void lm_table_read(struct lm *lm, struct lm_table_wait *wait)

@@ -15,7 +15,7 @@ freeze()
 	wait_for 5 says 3 'coordinator 2 '
 }
 
-cluster
+cluster --nodes 3
 
 # The twin first: it leaves nothing behind that could refuse the real thing.
 for n in 1 2 3; do
@@ -57,3 +57,17 @@ for after in nothing restart; do
 		signal "$n" KILL
 	done
 done
+
+# A member that hangs keeps nobody waiting for its word longer than its silence lasts.
+for n in 1 2 3; do
+	start "$n" --silence-ms 2000
+done
+wait_for 10 says 3 'coordinator 1 '
+mark 1 2 3
+signal 3 STOP
+signal 1 KILL
+wait_for 15 says 2 'coordinator 2 '
+registered 2 2 || fail 'the hanging member is still registered'
+signal 3 CONT
+wait_for 15 says 3 'fenced: '
+refuse says 3 become

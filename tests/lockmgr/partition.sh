@@ -5,7 +5,7 @@
 # timeout: 200
 source "$(dirname "$0")/lab.sh"
 
-cluster
+cluster --nodes 3
 for n in 1 2 3; do
 	start "$n"
 done
