@@ -7,7 +7,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-
 #include "csvfs/core/dir_internal.h"
 #include "util/err.h"
 #include "util/log.h"
