@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct bdev;
+struct bdev_queue;
 struct node;
 struct fmount;
 
@@ -25,6 +26,8 @@ struct fmount_cfg {
 	uint32_t nr_workers;	/* 0 = one for each CPU, at most 4 */
 	bool readonly, allow_other;
 	bool debug;
+	/* Whether a worker's queue may be closed: its gate is not at work. On the queue's thread. */
+	bool (*queue_idle)(void *arg, const struct bdev_queue *queue);
 	/* Any thread, once: unmounted from outside, or the FUSE device failed. */
 	void (*ended)(void *arg);
 	void *arg;

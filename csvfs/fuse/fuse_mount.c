@@ -113,6 +113,11 @@ static int worker_init(struct fmount *m, struct fworker *w)
 
 static void worker_done(struct fworker *w)
 {
+	if (!w->mount)
+		return; /* a start that failed before its turn */
+	const struct fmount_cfg *cfg = &w->mount->cfg;
+	while (w->nw.queue && !cfg->queue_idle(cfg->arg, w->nw.queue))
+		loop_run_once(w->nw.loop, true);
 	bdev_queue_close(w->nw.queue);
 	buf_pool_free(w->nw.pool);
 	loop_free(w->nw.loop);

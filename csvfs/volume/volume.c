@@ -214,6 +214,13 @@ static void mount_ended(void *arg)
 	loop_post(vol->loop, &vol->ended_work);
 }
 
+static bool queue_idle(void *arg, const struct bdev_queue *queue)
+{
+	struct volume *vol = arg;
+
+	return lm_gate_is_idle(vol->lm, queue);
+}
+
 struct first_call {
 	struct node_call call;
 	struct volume *vol;
@@ -241,6 +248,7 @@ static void first_answer(struct node_call *call, int status, struct csvp_in *rep
 		.readonly = vol->cfg.readonly,
 		.allow_other = vol->cfg.allow_other,
 		.debug = vol->cfg.fuse_debug,
+		.queue_idle = queue_idle,
 		.ended = mount_ended,
 		.arg = vol,
 	};
@@ -343,8 +351,8 @@ static void volume_done(struct volume *vol)
 		channel_done(vol);
 	coord_free(vol->coord);
 	csv_fs_free(vol->fs);
-	bdev_queue_close(vol->queue);
 	lm_free(vol->lm);
+	bdev_queue_close(vol->queue);
 	node_free(vol->node);
 	bdev_close(vol->bdev);
 	if (vol->loop)
