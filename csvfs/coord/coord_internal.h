@@ -47,7 +47,7 @@ struct coord_inode {
 	uint32_t ahead_blks;	 /* run-ahead so far */
 	uint32_t ahead_random;	 /* zero-aheads that did not continue one */
 	uint32_t refs;		 /* requests that point here */
-	bool freeing;		 /* its orphan is being freed */
+	bool freeing;		 /* a request in the section looks whether to free it, or does */
 };
 
 /* A request from its arrival to its answer. */
@@ -181,6 +181,8 @@ void data_zero_unwritten(struct request *r, uint64_t blk, uint64_t nr,
 bool request_live(const struct request *r);
 
 /* coord_orphan.c */
+/* Frees ino if it has no name and nobody has it open. Not before all opens are known (C6):
+ * orphan_scan() finds it then. */
 void orphan_check(struct coord *coord, uint64_t ino);
 void orphan_scan(struct coord *coord);
 

@@ -2,6 +2,10 @@
 /*
  * Orphans: inodes without a name. Their space is freed in small transactions once no node has them
  * open; the orphan tree is the intent that a takeover goes on with (docs/DESIGN.md, E7).
+ *
+ * All of that is in the inode's section, with every token recalled (C4): a node that has it open in
+ * a way that we do not know of yet (its OPEN is under way) may have a layout. ci->freeing makes such
+ * an OPEN wait for the section and look again.
  */
 #include <errno.h>
 #include <sys/stat.h>
@@ -20,8 +24,8 @@ static int run_punch(struct request *r, struct csv_txn *txn)
 	if (err)
 		return err;
 	r->left = 0;
-	if (attr.nlink)
-		return -ECANCELED; /* it has a name: nothing to free */
+	if (attr.nlink || r->ci->opens)
+		return -ECANCELED; /* it has a name, or is open again: nothing to free */
 	if (S_ISREG(attr.mode)) { /* an inline file may have space beside its bytes */
 		err = csv_extent_punch(txn, r->ci->hash.key, 0, UINT64_MAX, &r->left);
 		if (err || r->left)
@@ -45,12 +49,16 @@ static void free_next(struct request *r, int status)
 	request_finish(r, 0);
 }
 
-/* Frees ino if it has no name and nobody has it open. */
+static void free_entered(struct request *r, int status)
+{
+	request_run(r, run_punch, free_next);
+}
+
 void orphan_check(struct coord *coord, uint64_t ino)
 {
 	struct coord_inode *ci = ci_find(coord, ino);
 
-	if (ci && (ci->opens || ci->freeing))
+	if (!coord->serving || (ci && (ci->opens || ci->freeing)))
 		return;
 	struct request *r = request_new_internal(coord, 0);
 	if (!r || ci_attach(r, ino)) {
@@ -60,7 +68,7 @@ void orphan_check(struct coord *coord, uint64_t ino)
 		return;
 	}
 	r->ci->freeing = true;
-	request_run(r, run_punch, free_next);
+	section_enter(r, ALL_NODES, CSVP_NONE, free_entered);
 }
 
 static int run_scan(struct request *r, struct csv_txn *txn)

@@ -14,6 +14,8 @@
 #define AHEAD_RANDOM_MAX (256u)	     /* 1 MiB */
 #define AHEAD_RANDOM_STEP 32u	     /* so many random ones double it */
 #define COMMIT_MAX_RANGES 16u
+#define MAP_AROUND_BLKS (1u << 18) /* 1 GiB */
+#define IO_MAX_BLKS 258u	   /* 1 MiB, unaligned */
 #define INLINE_BYTES 1024u
 
 static uint64_t ino_of(const struct request *r)
@@ -79,6 +81,24 @@ static void alloc_range(struct request *r, uint64_t blk, uint64_t nr,
 
 /* ---- LAYOUT ---- */
 
+/* What was allocated is answered alone; who only asks gets what lies around, too, so that random I/O
+ * soon knows the whole file. */
+static int map_around(struct request *r, struct csv_txn *txn)
+{
+	const struct csvp_layout *b = r->body;
+	uint64_t start = le32_get(b->flags) ? r->blk : ALIGN_DOWN(r->blk, MAP_AROUND_BLKS);
+	uint64_t end = r->blk + r->nr;
+	int err = csv_extent_map(txn, ino_of(r), start, end - start, r->ext, CSVP_MAX_EXTENTS,
+		&r->nr_ext);
+
+	if (err || start == r->blk || r->nr_ext < CSVP_MAX_EXTENTS)
+		return err;
+	const struct csv_extent *last = &r->ext[r->nr_ext - 1];
+	if (last->blk + last->nr >= MIN(end, r->blk + IO_MAX_BLKS))
+		return 0;
+	return csv_extent_map(txn, ino_of(r), r->blk, r->nr, r->ext, CSVP_MAX_EXTENTS, &r->nr_ext);
+}
+
 static int run_layout_map(struct request *r, struct csv_txn *txn)
 {
 	int err = run_attr(r, txn);
@@ -89,10 +109,7 @@ static int run_layout_map(struct request *r, struct csv_txn *txn)
 		r->inline_len = sizeof(r->inline_data);
 		return csv_inline_get(txn, ino_of(r), r->inline_data, &r->inline_len);
 	}
-	if (!err && r->nr)
-		err = csv_extent_map(txn, ino_of(r), r->blk, r->nr, r->ext, CSVP_MAX_EXTENTS,
-			&r->nr_ext);
-	return err;
+	return !err && r->nr ? map_around(r, txn) : err;
 }
 
 static void layout_mapped(struct request *r, int status)
