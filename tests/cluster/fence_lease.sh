@@ -1,0 +1,12 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A node that sleeps amid its writes is fenced by its lease, on a device that
+# knows no reservations: when it wakes up none of them
+# lands, its mount says ESHUTDOWN, and it can be mounted again.
+# timeout: 180
+source "$(dirname "$0")/../lib.sh"
+source "$(dirname "$0")/cluster.bash"
+
+lab_up --nodes 3 --backend file --size 2G -o lease=3
+DRIVE_WITH=FENCE=True drive <"$HERE/fence.py"
+volume_clean
