@@ -29,7 +29,8 @@ struct loop {
 	ev_prepare prepare;
 	ev_check check;
 	ev_idle idle;
-	bool once; /* in loop_run_once() */
+	bool once;   /* in loop_run_once() */
+	bool nested; /* a run within a callback has just ended */
 
 	struct loop_work *queue, **queue_end;
 	struct loop_work *round; /* what is left of the round that runs */
@@ -110,7 +111,7 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *w, int revents)
 	/* loop_run_once() was to wait for something, and if anything ran, this was it. */
 	if (run_queue(loop) && loop->once)
 		ev_idle_start(ev, &loop->idle);
-	else if (!loop->queue)
+	else if (!loop->queue && !loop->nested)
 		ev_idle_stop(ev, &loop->idle);
 }
 
@@ -119,6 +120,7 @@ static void on_check(struct ev_loop *ev, ev_check *w, int revents)
 	struct loop *loop = container_of(w, struct loop, check);
 
 	(void)revents;
+	loop->nested = false;
 	if (!loop->queue)
 		ev_idle_stop(ev, &loop->idle);
 }
@@ -187,6 +189,12 @@ static void run(struct loop *loop, int flags)
 
 	assert(!before || before == &thread_mark);
 	ev_run(loop->ev, flags);
+	/* If this was within a prepare callback, the run has used up the others that were pending in
+	 * the outer round. What they would have sent must not wait for the outer poll. */
+	if (before) {
+		loop->nested = true;
+		ev_idle_start(loop->ev, &loop->idle);
+	}
 	atomic_store(&loop->owner, before);
 }
 

@@ -204,16 +204,18 @@ void fmount_stop(struct fmount *m)
 	if (!m)
 		return;
 	atomic_store(&m->ended, true);
-	if (m->mounted)
-		fuse_session_unmount(m->se);
+	/* Workers first: they watch the session's descriptor, which unmounting closes. */
 	for (uint32_t i = 0; m->workers && i < m->nr_workers; i++) {
 		struct fworker *w = &m->workers[i];
 		if (w->started) {
 			loop_stop(w->nw.loop);
 			pthread_join(w->thread, NULL);
 		}
-		worker_done(w);
 	}
+	if (m->mounted)
+		fuse_session_unmount(m->se);
+	for (uint32_t i = 0; m->workers && i < m->nr_workers; i++)
+		worker_done(&m->workers[i]);
 	if (m->se)
 		fuse_session_destroy(m->se);
 	free(m->workers);

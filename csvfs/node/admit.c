@@ -81,7 +81,9 @@ static enum admit admit_blocks(struct node_io *io, uint64_t from, uint64_t to, u
 		return fetch(io, mode, flags);
 	while (pos < to) {
 		struct csv_extent e;
-		if (!layout_find(&ni->layout, pos / NODE_BLK, &e) || e.state == CSV_HOLE)
+		if (!layout_find(&ni->layout, pos / NODE_BLK, &e))
+			return fetch(io, mode, 0);
+		if (e.state == CSV_HOLE)
 			return fetch(io, mode, flags);
 		uint64_t end = MIN((e.blk + e.nr) * NODE_BLK, to);
 		if (e.state == CSV_UNWRITTEN) {

@@ -267,6 +267,8 @@ static int layout_apply(struct node_io *io, struct csvp_in *in)
 	return 0;
 }
 
+static void io_fetch(struct node_io *io);
+
 static void layout_answered(struct node_call *call, int status, struct csvp_in *reply)
 {
 	struct node_io *io = container_of(call, struct node_io, call);
@@ -293,8 +295,8 @@ static void layout_answered(struct node_call *call, int status, struct csvp_in *
 	pthread_mutex_unlock(&ni->lock);
 	if (a == ADMIT)
 		post(io, io_go);
-	else if (a == ADMIT_FETCH)
-		io_restart(io);
+	else if (a == ADMIT_FETCH) /* the hole that was found: not cached in every mode (N3) */
+		io_fetch(io);
 }
 
 static void io_fetch(struct node_io *io)
