@@ -131,16 +131,22 @@ bool request_live(const struct request *r)
 {
 	const struct session *s = &r->coord->sessions[r->node];
 
-	return !r->silent && s->open && s->generation == r->generation;
+	return !r->silent && s->open && s->generation == r->generation && s->hellos == r->hellos;
 }
 
-/* Answers and ends r. A node that is gone, or another mount by now, gets nothing. */
+/* Answers and ends r. A node that is gone, or another mount by now, gets nothing; nor does one that
+ * has connected anew: it asks again after it has told what it holds, and what we granted to the old
+ * connection is not among that. */
 void request_finish(struct request *r, int status)
 {
 	struct coord *coord = r->coord;
 
-	/* An engine that has failed answers nothing: the next coordinator will. */
-	if (!request_live(r) || (status && csv_fs_error(coord->cfg.fs))) {
+	const struct op_desc *desc = r->desc;
+	/* An engine that has failed, or a node that was fenced, answers nothing: the next coordinator
+	 * will. */
+	if (!request_live(r) || status == -ERR_FENCED || (status && csv_fs_error(coord->cfg.fs))) {
+		if (status == 0 && desc && desc->after)
+			desc->after(r);
 		request_free(r);
 		return;
 	}
@@ -165,7 +171,6 @@ void request_finish(struct request *r, int status)
 		csvp_hdr(&r->reply)->epoch = le64_of(coord->cfg.epoch);
 		coord->cfg.send(coord->cfg.arg, r->node, r->reply.data, r->reply.len);
 	}
-	const struct op_desc *desc = r->desc;
 	if (status == 0 && desc->after)
 		desc->after(r);
 	request_free(r);
@@ -263,6 +268,17 @@ static void session_check(struct coord *coord)
 	}
 }
 
+static void parked_drop(struct coord *coord, uint32_t node)
+{
+	struct list *pos, *tmp;
+
+	list_for_each_safe (pos, tmp, &coord->parked) {
+		struct request *r = list_entry(pos, struct request, link);
+		if (r->node == node)
+			request_free(r);
+	}
+}
+
 static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 {
 	const struct csvp_hello *body = csvp_get(in, sizeof(*body));
@@ -279,7 +295,9 @@ static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 	if (s->open && s->generation != le64_get(body->generation))
 		coord_node_gone(coord, r->node, s->generation);
 	s->open = true;
+	r->hellos = ++s->hellos;
 	s->generation = r->generation = le64_get(body->generation);
+	parked_drop(coord, r->node); /* it resends them */
 	token_reassert_begin(coord, r->node);
 	csvp_begin(&r->reply, CSVP_HELLO, CSVP_REPLY, 0, le64_get(r->hdr->xid));
 	struct csvp_hello_reply *reply = csvp_put(&r->reply, sizeof(*reply));
@@ -354,6 +372,7 @@ int coord_message(struct coord *coord, uint32_t node, const void *data, uint32_t
 	r->hdr = r->in.hdr;
 	r->node = node;
 	r->generation = s->generation;
+	r->hellos = s->hellos;
 	r->desc = &coord_ops[op];
 	coord->stats.requests[op]++;
 	if (op == CSVP_HELLO || op == CSVP_REASSERT) {
@@ -379,16 +398,12 @@ int coord_message(struct coord *coord, uint32_t node, const void *data, uint32_t
 void coord_node_gone(struct coord *coord, uint32_t node, uint64_t generation)
 {
 	struct session *s = &coord->sessions[node];
-	struct list *pos, *tmp;
+	struct list *pos;
 
 	if (s->open && s->generation > generation)
 		return; /* it is back already, as another mount */
 	s->open = false;
-	list_for_each_safe (pos, tmp, &coord->parked) {
-		struct request *r = list_entry(pos, struct request, link);
-		if (r->node == node)
-			request_free(r);
-	}
+	parked_drop(coord, node);
 	for (;;) { /* an end may begin others: start anew after each */
 		struct callback *found = NULL;
 		list_for_each (pos, &coord->callbacks) {

@@ -57,7 +57,7 @@ struct request {
 	struct list all;  /* coord.requests */
 	struct coord *coord;
 	uint32_t node;
-	uint64_t generation;
+	uint64_t generation, hellos; /* of the session when it came */
 	struct csvp_in in;
 	const struct csvp_hdr *hdr;
 	const void *body; /* the op's struct */
@@ -104,7 +104,7 @@ struct op_desc {
 	int (*run)(struct request *r, struct csv_txn *txn);
 	/* Puts the reply struct; NULL = an empty reply. */
 	void (*reply)(struct request *r);
-	/* After success, before the reply is sent. May be NULL. */
+	/* After success, whether or not there is still somebody to answer. May be NULL. */
 	void (*after)(struct request *r);
 };
 extern const struct op_desc coord_ops[CSVP_OP_LIMIT];
@@ -112,6 +112,7 @@ extern const struct op_desc coord_ops[CSVP_OP_LIMIT];
 struct session {
 	bool open;
 	uint64_t generation;
+	uint64_t hellos; /* tells its connections apart */
 };
 
 struct coord {
@@ -177,7 +178,7 @@ void data_uninline(struct request *r, void (*then)(struct request *r, int status
  * section. */
 void data_zero_unwritten(struct request *r, uint64_t blk, uint64_t nr,
 	void (*then)(struct request *r, int status));
-/* Whether r's node is still the mount that asked. */
+/* Whether r's node is still the mount that asked, on the same connection. */
 bool request_live(const struct request *r);
 
 /* coord_orphan.c */

@@ -60,7 +60,7 @@ static void after_create(struct request *r)
 {
 	const struct csvp_create *b = r->body;
 
-	if (le32_get(b->open) && !ci_attach(r, r->attr.ino))
+	if (le32_get(b->open) && request_live(r) && !ci_attach(r, r->attr.ino))
 		r->ci->opens |= NODE_BIT(r->node);
 }
 
