@@ -433,7 +433,7 @@ int coord_new(const struct coord_cfg *cfg, uint64_t expected, struct coord **ret
 		coord->cfg.recall_ms = RECALL_MS;
 	coord->loop = bdev_queue_loop(cfg->queue);
 	coord->awaited = expected;
-	coord->next_xid = 1;
+	coord->next_xid = cfg->epoch << 32 | 1; /* an answer to an earlier coordinator fits none */
 	htab_init(&coord->inodes);
 	list_init(&coord->requests);
 	list_init(&coord->parked);

@@ -401,6 +401,14 @@ static void write_inline_go(struct request *r, int status)
 	request_run(r, run_write_inline, finish);
 }
 
+/* Whoever knows the size for certain must not any more; nor the asker beside them. */
+static void write_inline_entered(struct request *r, int status)
+{
+	uint64_t mask = r->ci->mode[r->node] == CSVP_READ ? ALL_NODES : ~NODE_BIT(r->node);
+
+	section_recall(r, mask, CSVP_WRITE, write_inline_go);
+}
+
 void start_write_inline(struct request *r)
 {
 	const struct csvp_write_inline *b = r->body;
@@ -408,8 +416,8 @@ void start_write_inline(struct request *r)
 
 	if (err)
 		finish(r, err);
-	else /* whoever knows the size for certain must not any more */
-		section_enter(r, ~NODE_BIT(r->node), CSVP_WRITE, write_inline_go);
+	else
+		section_enter(r, 0, CSVP_NONE, write_inline_entered);
 }
 
 /* ---- sizes ---- */

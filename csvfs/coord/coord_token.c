@@ -70,6 +70,8 @@ static enum csvp_mode compatible(enum csvp_mode held, enum csvp_mode wanted)
 {
 	if (wanted == CSVP_NONE || wanted == CSVP_EXCL)
 		return CSVP_NONE;
+	if (wanted == CSVP_READ && held == CSVP_WRITE)
+		return CSVP_NONE; /* the size that it knows is no more than a lower bound */
 	return held == CSVP_NONE ? CSVP_NONE : wanted;
 }
 
@@ -116,7 +118,10 @@ static void recall_done(struct callback *cb, const struct csvp_recall_reply *rep
 	struct request *r = cb->r;
 	struct coord_inode *ci = r->ci;
 
-	ci_set_mode(ci, cb->node, reply ? cb->mode : CSVP_NONE);
+	if (!reply)
+		ci_set_mode(ci, cb->node, CSVP_NONE);
+	else if (ci->mode[cb->node]) /* else its CLOSE came first */
+		ci_set_mode(ci, cb->node, cb->mode);
 	if (reply)
 		note_times(cb->coord, ci->hash.key, le64_get(reply->wrote_ns));
 	ci->recalled &= ~NODE_BIT(cb->node);
@@ -217,8 +222,13 @@ void token_reassert_end(struct coord *coord, uint32_t node)
 
 		if (ci->asserted & NODE_BIT(node))
 			continue;
+		bool was_open = ci->opens & NODE_BIT(node);
+		ci->refs++;
 		ci_set_mode(ci, node, CSVP_NONE);
 		ci->opens &= ~NODE_BIT(node);
+		if (was_open && !ci->opens)
+			orphan_check(coord, n->key);
+		ci->refs--;
 		ci_maybe_free(coord, ci);
 	}
 }
