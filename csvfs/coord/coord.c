@@ -9,6 +9,7 @@
 #include "util/log.h"
 
 #define RECALL_MS 10000u
+#define NR_SLOTS 62u
 
 /* ---- callbacks ---- */
 
@@ -304,7 +305,7 @@ static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 	if (reply) {
 		reply->epoch = le64_of(coord->cfg.epoch);
 		reply->coord_node = le32_of(coord->cfg.node);
-		reply->nr_slots = le32_of(62);
+		reply->nr_slots = le32_of(NR_SLOTS);
 		reply->recall_ms = le32_of(coord->cfg.recall_ms);
 	}
 	request_finish(r, 0);
@@ -355,8 +356,10 @@ int coord_message(struct coord *coord, uint32_t node, const void *data, uint32_t
 	if (err)
 		return err;
 	uint32_t op = le16_get(in.hdr->op);
-	if (op >= CSVP_OP_LIMIT)
+	if (op >= CSVP_OP_LIMIT || node < 1 || node >= NR_NODES)
 		return -EPROTO;
+	if (op != CSVP_HELLO && le64_get(in.hdr->epoch) != coord->cfg.epoch)
+		return -ERR_STALE; /* it means another coordinator */
 	if (le32_get(in.hdr->flags) & CSVP_REPLY)
 		return callback_reply(coord, node, &in);
 	struct session *s = &coord->sessions[node];
@@ -384,7 +387,7 @@ int coord_message(struct coord *coord, uint32_t node, const void *data, uint32_t
 	uint32_t slot = le16_get(r->hdr->slot);
 	r->body = csvp_get(&r->in, r->desc->body_len);
 	if (!r->body || (!r->desc->run && !r->desc->start) ||
-		(slot != CSVP_NO_SLOT && slot >= 62)) {
+		(slot != CSVP_NO_SLOT && (slot >= NR_SLOTS || !r->desc->once))) {
 		request_free(r);
 		return -EPROTO;
 	}

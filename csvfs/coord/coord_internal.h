@@ -106,6 +106,7 @@ struct op_desc {
 	void (*reply)(struct request *r);
 	/* After success, whether or not there is still somebody to answer. May be NULL. */
 	void (*after)(struct request *r);
+	bool once; /* changes something: may carry a slot (C5) */
 };
 extern const struct op_desc coord_ops[CSVP_OP_LIMIT];
 
