@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "csvfs/coord/coord_internal.h"
+#include "csvfs/core/txn.h"
 #include "util/checked.h"
 #include "util/err.h"
 
@@ -30,6 +31,14 @@ static int run_attr(struct request *r, struct csv_txn *txn)
 	if (!err && !S_ISREG(r->attr.mode))
 		err = S_ISDIR(r->attr.mode) ? -EISDIR : -EINVAL;
 	return err;
+}
+
+/* The file grows past an end that lies within a block: what was put there in place, zeroes among it,
+ * must be stable before the size is, or a loss of power shows what was there before (P4). */
+static void grows(const struct request *r, struct csv_txn *txn)
+{
+	if (r->attr.size % BLK && r->attr.data_kind == 2)
+		csv_txn_preflush(txn);
 }
 
 /* Ends r with what its last step came to; the way out of every chain here. */
@@ -285,6 +294,12 @@ static int check_unwritten(struct request *r, struct csv_txn *txn, uint64_t blk,
 	return 0;
 }
 
+/* Its token was not taken: what it wrote is to be believed. */
+static bool may_commit(const struct request *r)
+{
+	return r->ci->mode[r->node] >= CSVP_WRITE || r->coord->cfg.no_recall;
+}
+
 static int run_commit(struct request *r, struct csv_txn *txn)
 {
 	const struct csvp_commit *b = r->body;
@@ -295,6 +310,8 @@ static int run_commit(struct request *r, struct csv_txn *txn)
 	uint64_t wrote_ns = le64_get(b->wrote_ns);
 	int err = run_attr(r, txn);
 
+	if (!err && !may_commit(r)) /* a second sending of it may run after a truncation */
+		err = -ERR_STALE;
 	for (uint32_t i = 0; !err && i < le32_get(b->nr_ranges); i++) {
 		uint64_t blk = le64_get(ranges[i].blk), nr = le64_get(ranges[i].nr);
 		err = check_unwritten(r, txn, blk, nr);
@@ -308,6 +325,7 @@ static int run_commit(struct request *r, struct csv_txn *txn)
 	if (new_size > r->attr.size) {
 		set.size = new_size;
 		mask |= CSV_SET_SIZE;
+		grows(r, txn);
 	}
 	if (mask)
 		err = csv_inode_set(txn, ino_of(r), mask, &set, &r->attr);
@@ -349,8 +367,8 @@ void start_commit(struct request *r)
 			err = -EINVAL;
 	if (!err)
 		err = ci_attach(r, le64_get(b->ino));
-	if (!err && r->ci->mode[r->node] < CSVP_WRITE && !r->coord->cfg.no_recall)
-		err = -ERR_STALE; /* its token was taken: what it wrote is not to be believed */
+	if (!err && !may_commit(r))
+		err = -ERR_STALE;
 	if (err) {
 		finish(r, err);
 	} else if (r->ci->zeroing) {
@@ -447,6 +465,8 @@ static int run_shrink(struct request *r, struct csv_txn *txn)
 		.ctime_ns = (int64_t)le64_get(b->ctime_ns),
 	};
 	r->last_step = r->left == 0;
+	if (size > r->attr.size)
+		grows(r, txn);
 	return csv_inode_set(txn, ino_of(r), r->last_step ? le32_get(b->mask) : CSV_SET_SIZE, &set,
 		&r->attr);
 }
@@ -506,11 +526,13 @@ static int run_falloc_size(struct request *r, struct csv_txn *txn)
 	int64_t now = (int64_t)le64_get(b->now_ns);
 	struct csv_attr set = { .size = end, .mtime_ns = now, .ctime_ns = now };
 	int err = run_attr(r, txn);
-	bool grows = !err && end > r->attr.size &&
+	bool longer = !err && end > r->attr.size &&
 		!(le32_get(b->mode) & (CSVP_FALLOC_KEEP_SIZE | CSVP_FALLOC_PUNCH));
 
+	if (longer)
+		grows(r, txn);
 	if (!err)
-		err = csv_inode_set(txn, ino_of(r), (grows ? CSV_SET_SIZE : 0) | CSV_SET_MTIME_MAX,
+		err = csv_inode_set(txn, ino_of(r), (longer ? CSV_SET_SIZE : 0) | CSV_SET_MTIME_MAX,
 			&set, &r->attr);
 	r->size = r->attr.size;
 	return err;
