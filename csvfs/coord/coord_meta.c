@@ -222,7 +222,9 @@ static void start_getattr(struct request *r)
 	const struct csvp_getattr *b = r->body;
 	struct coord_inode *ci = ci_find(r->coord, le64_get(b->ino));
 
-	r->times_ns = le64_get(b->wrote_ns);
+	/* Without the token it has told already, in the recall; utimes() may have been since. */
+	if (ci && ci->mode[r->node] >= CSVP_WRITE)
+		r->times_ns = le64_get(b->wrote_ns);
 	if (ci)
 		for (uint32_t node = 1; node < NR_NODES; node++)
 			if (node != r->node && ci->mode[node] >= CSVP_WRITE &&
