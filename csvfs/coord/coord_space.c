@@ -14,6 +14,7 @@
 #define AHEAD_SEQUENTIAL_MAX (4096u) /* 16 MiB */
 #define AHEAD_RANDOM_MAX (256u)	     /* 1 MiB */
 #define AHEAD_RANDOM_STEP 32u	     /* so many random ones double it */
+#define ALLOC_MAX_BLKS (1u << 14) /* in one LAYOUT; a node's I/O is far smaller */
 #define COMMIT_MAX_RANGES 16u
 #define MAP_AROUND_BLKS (1u << 18) /* 1 GiB */
 #define IO_MAX_BLKS 258u	   /* 1 MiB, unaligned */
@@ -144,10 +145,12 @@ static void layout_alloced(struct request *r, int status)
 {
 	const struct csvp_layout *b = r->body;
 
-	if (status == 0 && (le32_get(b->flags) & CSVP_LAYOUT_ZERO_AHEAD))
+	if (status == 0 && (le32_get(b->flags) & CSVP_LAYOUT_ZERO_AHEAD)) {
+		r->nr = r->zero_blk + r->zero_nr - r->blk; /* the node hears of the whole run */
 		data_zero_unwritten(r, r->zero_blk, r->zero_nr, layout_answer);
-	else
+	} else {
 		layout_answer(r, status);
+	}
 }
 
 /* The run that is made ready around a small write: it grows while writes go on where the last run
@@ -236,10 +239,10 @@ void start_layout(struct request *r)
 
 	r->blk = le64_get(b->blk);
 	r->nr = le64_get(b->nr);
+	uint32_t flags = le32_get(b->flags) & (CSVP_LAYOUT_ALLOC | CSVP_LAYOUT_ZERO_AHEAD);
 	if (mode < CSVP_READ || mode > CSVP_EXCL || checked_add(r->blk, r->nr, &end) ||
 		end > INT64_MAX / BLK ||
-		(mode == CSVP_READ &&
-			(le32_get(b->flags) & (CSVP_LAYOUT_ALLOC | CSVP_LAYOUT_ZERO_AHEAD)))) {
+		(flags && (mode == CSVP_READ || r->nr > ALLOC_MAX_BLKS))) {
 		finish(r, -EINVAL);
 		return;
 	}
