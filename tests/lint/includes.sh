@@ -23,7 +23,7 @@ declare -A BELOW=(
 # Where alone a library's headers are known (extended regular expressions).
 declare -A HOME_OF=(
 	['^fuse']='^(csvfs/fuse)/'
-	['^(iscsi|libiscsi)']='^(blockdev|tools|tests)/'
+	['^(iscsi|libiscsi)']='^(blockdev|bench|tests)/'
 	['^libnbd']='^(blockdev|tests)/'
 	['^libaio']='^(blockdev|tests)/'
 	['^corosync/']='^(lockmgr|tools|tests)/'

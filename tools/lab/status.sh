@@ -68,7 +68,7 @@ status_text()
 	done
 	if has_target; then
 		read -ra f <"$1/target"
-		printf '%-8s%-10s%-9s%-9s%-6s%s\n' target "${f[0]}" - - - "${f[1]}" 
+		printf '%-8s%-10s%-9s%-9s%-6s%s\n' target "${f[0]}" - - - "${f[1]}"
 	fi
 }
 
