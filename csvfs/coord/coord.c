@@ -69,7 +69,8 @@ int callback_send(struct request *r, uint32_t node, enum csvp_op op, uint64_t in
 	list_add_tail(&coord->callbacks, &cb->link);
 	ev_timer_init(&cb->timer, callback_late, coord->cfg.recall_ms / 1000.0, 0.0);
 	cb->timer.data = cb;
-	ev_timer_start(loop_ev(coord->loop), &cb->timer);
+	if (!coord->stopping)
+		ev_timer_start(loop_ev(coord->loop), &cb->timer);
 	callback_transmit(cb);
 	return 0;
 }
@@ -443,6 +444,30 @@ int coord_new(const struct coord_cfg *cfg, uint64_t expected, struct coord **ret
 	list_init(&coord->callbacks);
 	*ret_coord = coord;
 	return 0;
+}
+
+void stop_check(struct coord *coord)
+{
+	void (*done)(void *arg) = coord->stopped;
+
+	if (!done || coord->nr_io)
+		return;
+	coord->stopped = NULL;
+	done(coord->stopped_arg);
+}
+
+void coord_stop(struct coord *coord, void (*done)(void *arg), void *arg)
+{
+	struct list *pos;
+
+	list_for_each (pos, &coord->callbacks) {
+		struct callback *cb = list_entry(pos, struct callback, link);
+		ev_timer_stop(loop_ev(coord->loop), &cb->timer);
+	}
+	coord->stopping = true;
+	coord->stopped = done;
+	coord->stopped_arg = arg;
+	stop_check(coord);
 }
 
 void coord_free(struct coord *coord)

@@ -51,7 +51,11 @@ struct coord_cfg {
 /* expected: bit n = node n + 1 must reassert first. Errors: -ENOMEM. */
 int coord_new(const struct coord_cfg *cfg, uint64_t expected, struct coord **ret_coord)
 	__attribute__((warn_unused_result, nonnull));
-/* Drops everything without an answer; operations under way in the engine must be done
+/* Before the engine is closed: no callback is waited for any more, no I/O of the coordinator's own
+ * begins; done runs once, maybe from within, when none is in flight. Late zeroes would fall on what
+ * the next coordinator has given away. No message may come after it. */
+void coord_stop(struct coord *coord, void (*done)(void *arg), void *arg) __attribute__((nonnull(1, 2)));
+/* After coord_stop() is done. Drops everything without an answer; operations under way in the engine must be done
  * (csv_fs_close or its sticky error come first). */
 void coord_free(struct coord *coord);
 

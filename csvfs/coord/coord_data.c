@@ -15,8 +15,11 @@
 static void io_done(struct bdev_req *io, int status)
 {
 	struct request *r = io->arg;
+	struct coord *coord = r->coord;
 
+	coord->nr_io--;
 	r->step(r, status);
+	stop_check(coord);
 }
 
 /* One I/O of r; step(r, status) follows, never from within. */
@@ -36,9 +39,11 @@ static void data_io(struct request *r, enum bdev_op op, uint64_t off_bytes, uint
 		r->io.nr_iov = 1;
 	}
 	r->step = step;
-	int err = bdev_submit(r->coord->cfg.queue, &r->io);
+	int err = r->coord->stopping ? -ESHUTDOWN : bdev_submit(r->coord->cfg.queue, &r->io);
 	if (err)
 		step(r, err);
+	else
+		r->coord->nr_io++;
 }
 
 static int data_buf(struct request *r)

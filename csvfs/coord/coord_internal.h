@@ -125,10 +125,16 @@ struct coord {
 	bool serving;
 	struct list requests, parked, callbacks;
 	uint64_t next_xid;
+	uint32_t nr_io; /* requests to the device (coord_data.c) */
+	bool stopping;
+	void (*stopped)(void *arg); /* of coord_stop(), until it was called */
+	void *stopped_arg;
 	struct coord_stats stats;
 };
 
 /* coord.c */
+/* An I/O of the coordinator's own has ended. */
+void stop_check(struct coord *coord);
 void request_run(struct request *r, int (*run)(struct request *r, struct csv_txn *txn),
 	void (*step)(struct request *r, int status));
 void request_finish(struct request *r, int status);

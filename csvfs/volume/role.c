@@ -38,6 +38,13 @@ static void role_closed(void *arg, int status)
 	volume_role_closed(vol);
 }
 
+static void engine_close(void *arg)
+{
+	struct volume *vol = arg;
+
+	csv_fs_close(vol->fs, role_closed, vol);
+}
+
 void role_close(struct volume *vol, uint32_t resign_to)
 {
 	vol->resign_to = resign_to;
@@ -54,7 +61,10 @@ void role_close(struct volume *vol, uint32_t resign_to)
 	vol->role = ROLE_CLOSING;
 	ev_timer_stop(loop_ev(vol->loop), &vol->await_timer);
 	channel_drop_peers(vol);
-	csv_fs_close(vol->fs, role_closed, vol);
+	if (vol->coord)
+		coord_stop(vol->coord, engine_close, vol);
+	else
+		engine_close(vol);
 }
 
 void role_step_down(void *arg, const char *why)
