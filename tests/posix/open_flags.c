@@ -18,7 +18,8 @@ static void creating(void)
 	CHECK_EQ(fstat_of(fd).st_ino, ino);
 	OK(close(fd));
 	umask(027);
-	OK(close((int)OK(open("masked", O_CREAT | O_RDWR, 0777))));
+	fd = (int)OK(open("masked", O_CREAT | O_RDWR, 0777));
+	OK(close(fd));
 	CHECK_EQ(stat_of("masked").st_mode, S_IFREG | 0750);
 	umask(0);
 	FAILS(open("f/below", O_CREAT | O_RDWR, 0644), ENOTDIR);
