@@ -40,18 +40,22 @@ void io_restart(struct node_io *io)
 
 /* ---- end ---- */
 
+/* It goes to the device no more, or not now; others may. Also one that was never counted: who found
+ * it in excl_wanted waits for it. */
 static void io_uncount(struct node_io *io)
 {
 	struct node_inode *ni = io->ni;
 
-	if (!io->counted)
-		return;
 	pthread_mutex_lock(&ni->lock);
-	io->counted = false;
-	ni->inflight--;
-	if (io->exclusive)
-		ni->excl_busy = false;
-	if (ni->recall_pending || ni->excl_wanted || !list_empty(&ni->waiters))
+	if (io->counted) {
+		io->counted = false;
+		ni->inflight--;
+		if (io->exclusive)
+			ni->excl_busy = false;
+	}
+	if (ni->excl_wanted == io)
+		ni->excl_wanted = NULL;
+	if (ni->recall_pending || !list_empty(&ni->waiters))
 		inode_settle(ni);
 	pthread_mutex_unlock(&ni->lock);
 }
@@ -375,6 +379,7 @@ void io_begin(struct node_io *io)
 	pthread_mutex_lock(&ni->lock);
 	if (inline_fits(io)) {
 		pthread_mutex_unlock(&ni->lock);
+		io_uncount(io); /* nobody needs to wait for it meanwhile */
 		io_write_inline(io);
 		return;
 	}
