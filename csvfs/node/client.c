@@ -109,6 +109,12 @@ static void call_start(struct loop_work *work)
 	call_begin(call);
 }
 
+void client_call(struct node *node, struct node_call *call)
+{
+	call->node = node;
+	call_start(&call->work);
+}
+
 void node_call(struct node *node, struct node_call *call)
 {
 	call->node = node;

@@ -77,7 +77,7 @@ static void close_last(struct loop_work *work)
 			body->wrote_ns = le64_of(ni->wrote_ns);
 		}
 		call->done = close_answered;
-		node_call(node, call);
+		client_call(node, call); /* an OPEN by who no longer finds it comes after it */
 	}
 	assert(ni->inflight == 0 && list_empty(&ni->waiters));
 	layout_clear(&ni->layout);

@@ -73,6 +73,8 @@ void inode_wrote(struct node_inode *ni);
 
 /* client.c */
 int client_send(struct node *node, struct csvp_msg *msg);
+/* node_call() from the service thread, begun before it returns: before what anybody calls later. */
+void client_call(struct node *node, struct node_call *call);
 
 /* io.c */
 void io_begin(struct node_io *io);
