@@ -132,6 +132,8 @@ static void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint6
 {
 	struct csvp_msg msg;
 
+	if (!node->connected)
+		return; /* it will be asked again; and HELLO is the first word on a new connection */
 	csvp_begin(&msg, op, CSVP_REPLY, 0, xid);
 	struct csvp_recall_reply *body = csvp_put(&msg, sizeof(*body));
 	if (body)
@@ -154,7 +156,8 @@ static void recall_apply(struct loop_work *work)
 	}
 	ni->invalidating = false;
 	pthread_mutex_lock(&ni->lock);
-	ni->mode = ni->recall_mode;
+	if (ni->mode != CSVP_NONE) /* what we do not have stays so */
+		ni->mode = ni->recall_mode;
 	if (ni->mode == CSVP_NONE)
 		layout_clear(&ni->layout);
 	else if (ni->mode == CSVP_WRITE)
@@ -204,10 +207,12 @@ void inode_recall(struct node *node, const struct csvp_hdr *hdr, uint64_t ino, e
 		return;
 	}
 	pthread_mutex_lock(&ni->lock);
+	/* One may be pending that a lost connection made them repeat, or of an earlier coordinator: the
+	 * newest is what this one will believe. */
 	ni->recall_xid = le64_get(hdr->xid);
-	if (!ni->recall_pending) { /* else it is one that a lost connection made them repeat */
+	ni->recall_mode = mode;
+	if (!ni->recall_pending) {
 		ni->recall_pending = true;
-		ni->recall_mode = mode;
 		inode_settle(ni);
 	}
 	pthread_mutex_unlock(&ni->lock);
@@ -246,6 +251,9 @@ int inodes_reassert(struct node *node)
 		e->ino = le64_of(n->key);
 		e->mode = le32_of(ni->mode);
 		e->opens = le32_of(1);
+		/* A recall of before may never be repeated, and must not raise what we tell here
+		 * ("read" to "write"): less than we told is always safe. */
+		ni->recall_mode = CSVP_NONE;
 		pthread_mutex_unlock(&ni->lock);
 		if (++nr % REASSERT_PER_MSG)
 			continue;
@@ -256,7 +264,9 @@ int inodes_reassert(struct node *node)
 		csvp_begin(&msg, CSVP_REASSERT, 0, 0, 0);
 	}
 	pthread_mutex_unlock(&node->table_lock);
-	if (!err && csvp_hdr(&msg)) {
+	if (!err && !csvp_hdr(&msg))
+		err = -ENOMEM;
+	if (!err) {
 		csvp_hdr(&msg)->flags = le32_of(CSVP_LAST);
 		err = client_send(node, &msg);
 	}
