@@ -71,8 +71,8 @@ class Node:
             return got
         name, code, text = got
         if name == 'OSError':
-            raise OSError(code, f'node {self.number}: {text}')
-        raise RuntimeError(f'node {self.number}: {text}')
+            raise OSError(code, f'node {self.number}: {text[:300]}')
+        raise RuntimeError(f'node {self.number}: {text[:1000]}')
 
     def __call__(self, text):
         self.begin(text)
