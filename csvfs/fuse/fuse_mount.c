@@ -167,6 +167,11 @@ int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
 	m->cfg = *cfg;
 	m->node = cfg->node;
 	m->nr_workers = cfg->nr_workers ? cfg->nr_workers : (uint32_t)MIN(MAX(nr_cpus, 1), 4);
+	if (!(bdev_geom(cfg->bdev).caps & BDEV_GLOBAL_FLUSH) && m->nr_workers > 1) {
+		log_info("a flush of %s covers no other connection: one I/O thread",
+			bdev_name(cfg->bdev));
+		m->nr_workers = 1; /* fsync flushes one queue */
+	}
 	m->workers = calloc(m->nr_workers, sizeof(*m->workers));
 	if (!m->workers)
 		goto out;

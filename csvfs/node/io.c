@@ -119,6 +119,32 @@ static void commit_answered(struct node_call *call, int status, struct csvp_in *
 	io_end(io, status);
 }
 
+static void io_commit(struct node_io *io, uint64_t wrote_ns);
+
+static void io_flushed(struct bdev_req *req, int status)
+{
+	struct node_io *io = req->arg;
+
+	if (status)
+		io_end(io, status);
+	else
+		io_commit(io, clock_real_ns());
+}
+
+/* The flush before the record (docs/DESIGN.md, E6) is the coordinator's; where that does not cover
+ * our writes, they are made stable first. */
+static void io_flush(struct node_io *io)
+{
+	struct bdev_req *req = &io->flush;
+
+	*req = (struct bdev_req){ .op = BDEV_FLUSH, .done = io_flushed, .arg = io };
+	int err = bdev_submit(io->worker->queue, req);
+	if (err == -EOPNOTSUPP) /* nothing is cached there */
+		io_commit(io, clock_real_ns());
+	else if (err)
+		io_end(io, err);
+}
+
 void io_written(struct node_io *io)
 {
 	struct node_inode *ni = io->ni;
@@ -135,6 +161,16 @@ void io_written(struct node_io *io)
 		io_end_work(&io->work);
 		return;
 	}
+	if (ni->node->global_flush)
+		io_commit(io, wrote_ns);
+	else
+		io_flush(io);
+}
+
+static void io_commit(struct node_io *io, uint64_t wrote_ns)
+{
+	struct node_inode *ni = io->ni;
+
 	csvp_begin(&io->call.msg, CSVP_COMMIT, 0, 0, 0);
 	struct csvp_commit *body = csvp_put(&io->call.msg, sizeof(*body));
 	if (body) {

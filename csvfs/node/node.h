@@ -139,6 +139,7 @@ struct node_io {
 	uint32_t nr_bytes, skip_bytes; /* result */
 	uint64_t new_size;	       /* the write ends past the known size; 0 = it does not */
 	struct node_seg *segs, one_seg;
+	struct bdev_req flush;
 	uint32_t nr_segs, room_segs, segs_left;
 	struct csvp_range ranges[16]; /* blocks to be committed */
 	uint32_t nr_ranges;
