@@ -38,8 +38,12 @@ struct fmount_cfg {
 int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
 	__attribute__((warn_unused_result, nonnull));
 
-/* Unmounts (if it still is mounted) and waits for the workers; requests that are under way are
- * answered before, so what they wait for must still be served. NULL is allowed. */
-void fmount_stop(struct fmount *mount);
+/* Takes no more requests; returns at once. What is under way goes on: what it waits for (the node's
+ * calls, the device) must still be served until fmount_is_idle(). */
+void fmount_quit(struct fmount *mount);
+/* Every request is answered and every worker has ended. */
+bool fmount_is_idle(const struct fmount *mount);
+/* Unmounts, if it still is mounted, and frees; it must be idle. NULL is allowed. */
+void fmount_free(struct fmount *mount);
 
 #endif

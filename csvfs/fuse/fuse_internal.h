@@ -24,7 +24,9 @@ struct fworker {
 	struct recv_buf *spare; /* free ones */
 	unsigned nr_spare;
 	bool taken; /* the request that is being processed took recv */
-	struct loop_work stop;
+	unsigned nr_io; /* of its own requests: READ, WRITE, FSYNC */
+	struct loop_work quit;
+	ev_timer quit_timer;
 };
 
 struct fmount {
@@ -33,6 +35,8 @@ struct fmount {
 	struct fuse_session *se;
 	bool mounted;
 	_Atomic bool ended;
+	_Atomic uint32_t nr_calls;   /* requests that the service thread will answer */
+	_Atomic uint32_t nr_running; /* workers */
 	uint32_t nr_workers;
 	struct fworker *workers;
 };
@@ -75,6 +79,8 @@ struct fcall {
 struct fcall *fcall_new(fuse_req_t req, enum csvp_op op,
 	void (*reply)(struct fcall *f, struct csvp_in *in));
 void fcall_send(struct fcall *f);
+/* After req was answered. */
+void fcall_free(struct fcall *f);
 int64_t now_ns(void);
 void attr_to_stat(struct stat *st, const struct csvp_attr *a);
 void attr_to_entry(struct fuse_entry_param *e, const struct csvp_attr *a);

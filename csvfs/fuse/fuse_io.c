@@ -27,6 +27,7 @@ static void read_done(struct node_io *io, int status, uint32_t nr_bytes, uint32_
 	else
 		fuse_reply_buf(f->req, (const char *)io->buf + skip_bytes, nr_bytes);
 	buf_put(f->w->nw.pool, io->buf, f->buf_size);
+	f->w->nr_io--;
 	free(f);
 }
 
@@ -55,6 +56,7 @@ void fio_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 	f->io.off_bytes = (uint64_t)off;
 	f->io.len_bytes = (uint32_t)size;
 	f->io.done = read_done;
+	w->nr_io++;
 	node_io_submit(&f->io);
 }
 
@@ -67,6 +69,7 @@ static void write_done(struct node_io *io, int status, uint32_t nr_bytes, uint32
 	else
 		fuse_reply_write(f->req, nr_bytes);
 	recv_put(f->w, f->recv);
+	f->w->nr_io--;
 	free(f);
 }
 
@@ -92,12 +95,14 @@ void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 	f->io.buf = (void *)(uintptr_t)buf;
 	f->io.append = fi->flags & O_APPEND;
 	f->io.done = write_done;
+	w->nr_io++;
 	node_io_submit(&f->io);
 }
 
 struct fsync_req {
 	struct node_sync sync;
 	fuse_req_t req;
+	struct fworker *w;
 };
 
 static void fsync_done(struct node_sync *sync, int status)
@@ -105,6 +110,7 @@ static void fsync_done(struct node_sync *sync, int status)
 	struct fsync_req *f = container_of(sync, struct fsync_req, sync);
 
 	fuse_reply_err(f->req, status ? err_to_errno(status) : 0);
+	f->w->nr_io--;
 	free(f);
 }
 
@@ -118,6 +124,8 @@ void fio_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 		return;
 	}
 	f->req = req;
+	f->w = fworker_self;
 	f->sync.done = fsync_done;
-	node_sync(&fworker_self->nw, &f->sync);
+	f->w->nr_io++;
+	node_sync(&f->w->nw, &f->sync);
 }

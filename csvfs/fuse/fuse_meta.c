@@ -25,6 +25,12 @@ static void fcall_done(struct node_call *call, int status, struct csvp_in *in)
 		fuse_reply_err(f->req, err_to_errno(status));
 	else
 		f->reply(f, in);
+	fcall_free(f);
+}
+
+void fcall_free(struct fcall *f)
+{
+	atomic_fetch_sub(&f->mount->nr_calls, 1);
 	free(f);
 }
 
@@ -39,6 +45,7 @@ struct fcall *fcall_new(fuse_req_t req, enum csvp_op op,
 	}
 	f->req = req;
 	f->mount = fuse_req_userdata(req);
+	atomic_fetch_add(&f->mount->nr_calls, 1);
 	f->reply = reply;
 	f->call.done = fcall_done;
 	csvp_begin(&f->call.msg, op, 0, 0, 0);

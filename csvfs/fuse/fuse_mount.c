@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The mount itself and its worker threads. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #define WRITE_HEADER_BYTES 80u
 #define RECV_BYTES (NODE_IO_MAX_BYTES + 3 * PAGE)
 #define MAX_SPARE 64u
+#define QUIT_TICK_S 0.02
 
 __thread struct fworker *fworker_self;
 
@@ -91,7 +93,33 @@ static void *worker_main(void *arg)
 
 	fworker_self = w;
 	loop_run(w->nw.loop);
+	atomic_fetch_sub(&w->mount->nr_running, 1);
 	return NULL;
+}
+
+/* Its own requests are answered, and nothing works on its queue: the worker ends. */
+static void quit_tick(struct ev_loop *ev, ev_timer *timer, int revents)
+{
+	struct fworker *w = timer->data;
+	const struct fmount_cfg *cfg = &w->mount->cfg;
+
+	if (w->nr_io || !cfg->queue_idle(cfg->arg, w->nw.queue))
+		return;
+	ev_timer_stop(ev, timer);
+	bdev_queue_close(w->nw.queue);
+	w->nw.queue = NULL;
+	loop_stop(w->nw.loop);
+}
+
+static void worker_quit(struct loop_work *work)
+{
+	struct fworker *w = container_of(work, struct fworker, quit);
+	struct ev_loop *ev = loop_ev(w->nw.loop);
+
+	ev_io_stop(ev, &w->io);
+	ev_timer_init(&w->quit_timer, quit_tick, 0.0, QUIT_TICK_S);
+	w->quit_timer.data = w;
+	ev_timer_start(ev, &w->quit_timer);
 }
 
 static int worker_init(struct fmount *m, struct fworker *w)
@@ -116,20 +144,22 @@ static void worker_done(struct fworker *w)
 	if (!w->mount)
 		return; /* a start that failed before its turn */
 	const struct fmount_cfg *cfg = &w->mount->cfg;
-	while (w->nw.queue && !cfg->queue_idle(cfg->arg, w->nw.queue))
+	if (w->nw.loop && ev_is_active(&w->io))
+		ev_io_stop(loop_ev(w->nw.loop), &w->io);
+	while (w->nw.queue && !cfg->queue_idle(cfg->arg, w->nw.queue)) /* one that never ran */
 		loop_run_once(w->nw.loop, true);
 	bdev_queue_close(w->nw.queue);
 	buf_pool_free(w->nw.pool);
 	loop_free(w->nw.loop);
 	if (w->recv)
 		recv_put(w, w->recv);
-	w->nr_spare = 0;
 	while (w->spare) {
 		struct recv_buf *rb = w->spare;
 		w->spare = rb->next;
 		free(rb->mem);
 		free(rb);
 	}
+	w->mount = NULL;
 }
 
 static int session_new(struct fmount *m)
@@ -153,6 +183,16 @@ static int session_new(struct fmount *m)
 			err = -EINVAL;
 	}
 	fuse_opt_free_args(&args);
+	return err;
+}
+
+static int worker_start(struct fworker *w)
+{
+	atomic_fetch_add(&w->mount->nr_running, 1);
+	int err = -pthread_create(&w->thread, NULL, worker_main, w);
+	if (err)
+		atomic_fetch_sub(&w->mount->nr_running, 1);
+	w->started = !err;
 	return err;
 }
 
@@ -190,33 +230,46 @@ int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
 	}
 	for (uint32_t i = 0; i < m->nr_workers && !err; i++)
 		err = worker_init(m, &m->workers[i]);
-	for (uint32_t i = 0; i < m->nr_workers && !err; i++) {
-		struct fworker *w = &m->workers[i];
-		err = -pthread_create(&w->thread, NULL, worker_main, w);
-		w->started = !err;
+	for (uint32_t i = 0; i < m->nr_workers && !err; i++)
+		err = worker_start(&m->workers[i]);
+	if (err && m->workers[0].started) { /* who runs may have requests by now: go on with those */
+		log_warn("fewer I/O threads than asked for: %s", err_str(err));
+		err = 0;
 	}
 out:
 	if (err) {
-		fmount_stop(m);
+		fmount_free(m);
 		return err;
 	}
 	*ret_mount = m;
 	return 0;
 }
 
-void fmount_stop(struct fmount *m)
+void fmount_quit(struct fmount *m)
+{
+	atomic_store(&m->ended, true);
+	for (uint32_t i = 0; i < m->nr_workers; i++) {
+		struct fworker *w = &m->workers[i];
+		w->quit.fn = worker_quit;
+		if (w->started)
+			loop_post(w->nw.loop, &w->quit);
+	}
+}
+
+bool fmount_is_idle(const struct fmount *m)
+{
+	return atomic_load(&m->nr_running) == 0 && atomic_load(&m->nr_calls) == 0;
+}
+
+void fmount_free(struct fmount *m)
 {
 	if (!m)
 		return;
-	atomic_store(&m->ended, true);
+	assert(fmount_is_idle(m));
 	/* Workers first: they watch the session's descriptor, which unmounting closes. */
-	for (uint32_t i = 0; m->workers && i < m->nr_workers; i++) {
-		struct fworker *w = &m->workers[i];
-		if (w->started) {
-			loop_stop(w->nw.loop);
-			pthread_join(w->thread, NULL);
-		}
-	}
+	for (uint32_t i = 0; m->workers && i < m->nr_workers; i++)
+		if (m->workers[i].started)
+			pthread_join(m->workers[i].thread, NULL);
 	if (m->mounted)
 		fuse_session_unmount(m->se);
 	for (uint32_t i = 0; m->workers && i < m->nr_workers; i++)

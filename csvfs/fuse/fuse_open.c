@@ -42,7 +42,7 @@ static void open_done(struct node_call *call, int status, struct csvp_in *in)
 	} else {
 		answer_open(f->req, f->mount->node, f->ni);
 	}
-	free(f);
+	fcall_free(f);
 }
 
 void fop_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

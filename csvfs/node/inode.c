@@ -85,16 +85,35 @@ static void close_last(struct loop_work *work)
 	free(ni);
 }
 
+/* The count of opens fell. table_lock held. */
+static void close_check(struct node_inode *ni)
+{
+	if (ni->opens || ni->closing)
+		return;
+	ni->closing = true;
+	ni->close_work.fn = close_last;
+	loop_post(ni->node->cfg.loop, &ni->close_work);
+}
+
 void node_close(struct node *node, struct node_inode *ni)
 {
 	pthread_mutex_lock(&node->table_lock);
-	bool post = --ni->opens == 0 && !ni->closing;
-	ni->closing |= post;
+	ni->opens--;
+	close_check(ni);
 	pthread_mutex_unlock(&node->table_lock);
-	if (!post)
-		return;
-	ni->close_work.fn = close_last;
-	loop_post(node->cfg.loop, &ni->close_work);
+}
+
+void node_close_all(struct node *node)
+{
+	struct htab_node *n;
+
+	pthread_mutex_lock(&node->table_lock);
+	htab_for_each (n, &node->inodes) {
+		struct node_inode *ni = container_of(n, struct node_inode, hash);
+		ni->opens = 0;
+		close_check(ni);
+	}
+	pthread_mutex_unlock(&node->table_lock);
 }
 
 uint64_t node_wrote_ns(struct node *node, uint64_t ino)

@@ -90,6 +90,8 @@ struct node_inode *node_open(struct node *node, uint64_t ino, bool *ret_first)
 	__attribute__((warn_unused_result, nonnull));
 /* The last one sends CLOSE; no I/O of it may be under way. */
 void node_close(struct node *node, struct node_inode *ni);
+/* Service thread: there is nobody any more who could close; what is open is closed. */
+void node_close_all(struct node *node);
 /* When this node last wrote to ino and has not told, in ns since 1970; 0 = no. For GETATTR. */
 uint64_t node_wrote_ns(struct node *node, uint64_t ino);
 

@@ -287,8 +287,33 @@ static void left(void *arg)
 
 void volume_role_closed(struct volume *vol)
 {
-	if (vol->ending && !vol->left)
-		lm_leave(vol->lm, left, vol);
+	if (!vol->drained || vol->leaving)
+		return;
+	vol->leaving = true;
+	lm_leave(vol->lm, left, vol);
+}
+
+/* Requests that were under way when the mount ended: they are answered by the device and the
+ * coordinator as ever, and without them when those do not. True when there is none any more. */
+static bool mount_drained(struct volume *vol)
+{
+	if (!vol->mount)
+		return true;
+	if (!fmount_is_idle(vol->mount)) {
+		if (++vol->drain_ticks == DRAIN_MAX_TICKS) {
+			log_warn("requests under way are not answered: the coordinator is not waited for");
+			node_fail(vol->node, -ESHUTDOWN);
+		} else if (vol->drain_ticks == 2 * DRAIN_MAX_TICKS) {
+			log_warn("requests under way are not answered: the device is not waited for");
+			bdev_fence_self(vol->bdev);
+		}
+		return false;
+	}
+	fmount_free(vol->mount);
+	vol->mount = NULL;
+	vol->drain_ticks = 0;
+	node_close_all(vol->node);
+	return true;
 }
 
 /* The CLOSEs of what was open are answered, or nobody is there to answer them. */
@@ -296,14 +321,16 @@ static void drained(struct ev_loop *ev, ev_timer *timer, int revents)
 {
 	struct volume *vol = timer->data;
 	struct node_stats stats;
-	static unsigned ticks;
 
+	if (!mount_drained(vol))
+		return;
 	node_stats(vol->node, &stats);
 	bool busy = stats.outstanding || stats.nr_inodes;
-	if (busy && !vol->fenced_why[0] && stats.connected && ++ticks < DRAIN_MAX_TICKS)
+	if (busy && !vol->fenced_why[0] && stats.connected && ++vol->drain_ticks < DRAIN_MAX_TICKS)
 		return;
 	ev_timer_stop(ev, timer);
 	node_fail(vol->node, -ESHUTDOWN);
+	vol->drained = true;
 	role_close(vol, 0);
 }
 
@@ -317,8 +344,8 @@ void volume_end(struct volume *vol, int status, const char *why)
 		log_error("ending: %s: %s", why, err_str(status));
 		fail(vol, status, "%s: %s", why, err_str(status));
 	}
-	fmount_stop(vol->mount);
-	vol->mount = NULL;
+	if (vol->mount)
+		fmount_quit(vol->mount);
 	ev_timer_init(&vol->drain_timer, drained, DRAIN_TICK_S, DRAIN_TICK_S);
 	vol->drain_timer.data = vol;
 	ev_timer_start(loop_ev(vol->loop), &vol->drain_timer);
@@ -329,13 +356,19 @@ static void stop_asked(struct ev_loop *ev, ev_async *async, int revents)
 {
 	struct volume *vol = async->data;
 
-	if (vol->mount && umount2(vol->cfg.mountpoint, UMOUNT_NOFOLLOW) && errno == EBUSY) {
-		log_warn("%s is in use: close what is open there (fuser -vm %s), then end again",
-			vol->cfg.mountpoint, vol->cfg.mountpoint);
+	if (vol->ending)
 		return;
-	}
 	if (!vol->mount)
 		volume_end(vol, 0, "asked to end");
+	else if (!umount2(vol->cfg.mountpoint, UMOUNT_NOFOLLOW))
+		return; /* mount_ended() follows */
+	else if (errno == EBUSY)
+		log_warn("%s is in use: close what is open there (fuser -vm %s), then end again",
+			vol->cfg.mountpoint, vol->cfg.mountpoint);
+	else
+		log_warn("%s: %s; the volume ends when the last that uses it has (a lazy umount, or "
+			 "another mount namespace)",
+			vol->cfg.mountpoint, strerror(errno));
 }
 
 void volume_stop(void)
@@ -369,13 +402,14 @@ static int volume_serve(struct volume *vol)
 		err = open_device(vol);
 	if (!err)
 		err = join(vol);
-	if (!err)
-		err = control_new(vol, &vol->control);
-	if (!err)
-		err = first_ask(vol);
 	if (err)
 		return err;
 	running = vol;
+	err = control_new(vol, &vol->control);
+	if (!err)
+		err = first_ask(vol);
+	if (err) /* what has begun, ends in order */
+		volume_end(vol, err, "starting (see the control= option)");
 	loop_run(vol->loop);
 	running = NULL;
 	return vol->end_status;

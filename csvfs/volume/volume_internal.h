@@ -64,7 +64,8 @@ struct volume {
 	uint64_t no_coordinator_since_ns;
 
 	/* end */
-	bool ready_told, ending, left;
+	bool ready_told, ending, drained, leaving, left;
+	unsigned drain_ticks;
 	int end_status;
 	char *error; /* why, for the operator */
 	char fenced_why[256];
