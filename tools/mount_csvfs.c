@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -36,9 +37,11 @@ static const char usage[] =
 	"       control=DIR       where the control socket is; default /run/csvfs\n"
 	"       recall=SECS       evict a node that does not answer by then; default 10\n"
 	"       lease=SECS        lease of devices without persistent reservations; default 8\n"
-	"       ro                read-only\n"
+	"       ro                read-only; the node still takes part in the cluster\n"
 	"       noallow_other     only for the user who mounts\n"
 	"       debug             print each FUSE request (with -f)\n"
+	"       dev               and suid, exec, noatime, sync, dirsync and what negates them:\n"
+	"                         as in mount(8)\n"
 	"     defaults, rw, auto, noauto, _netdev, nofail, user options of mount(8) are accepted.\n"
 	"  -h, --help           show this text\n"
 	"  -V, --version        show the version\n"
@@ -106,13 +109,36 @@ static int parse_number(const char *text, uint32_t scale, uint32_t *ret)
 static bool is_foreign(const char *name)
 {
 	static const char *const names[] = { "defaults", "rw", "auto", "noauto", "_netdev", "nofail",
-		"user", "users", "nouser", "owner", "group", "dev", "nodev", "suid", "nosuid", "exec",
-		"noexec", "relatime", "noatime", "strictatime", "async", "sync" };
+		"user", "users", "nouser", "owner", "group", "relatime", "strictatime", "nodiratime" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(name, names[i]))
 			return true;
 	return !strncmp(name, "x-", 2) || !strncmp(name, "comment", 7);
+}
+
+/* Options that the kernel heeds. */
+static bool is_flag(const char *name)
+{
+	static const char *const names[] = { "dev", "nodev", "suid", "nosuid", "exec", "noexec",
+		"noatime", "async", "sync", "dirsync" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
+static int add_flag(struct volume_cfg *cfg, const char *name)
+{
+	static char flags[256]; /* the last of a pair counts, as with mount(8) */
+	size_t len = strlen(flags);
+
+	if (len + strlen(name) + 2 > sizeof(flags))
+		return wrong("too many mount options", name);
+	sprintf(flags + len, "%s%s", len ? "," : "", name);
+	cfg->mount_flags = flags;
+	return 0;
 }
 
 static int parse_option(struct volume_cfg *cfg, char *name)
@@ -152,6 +178,8 @@ static int parse_option(struct volume_cfg *cfg, char *name)
 		number = &cfg->recall_ms;
 	else if (value && !strcmp(name, "lease"))
 		number = &cfg->lease_ms;
+	else if (!value && is_flag(name))
+		return add_flag(cfg, name);
 	else if (!is_foreign(name))
 		return wrong("unknown mount option", name);
 	if (number && parse_number(value, scale, number))
@@ -256,9 +284,10 @@ int main(int argc, char **argv)
 		fputs("mount.csvfs: give a device and a directory; see mount.csvfs --help\n", stderr);
 		return 2;
 	}
+	static char mountpoint[PATH_MAX];
 	struct stat st;
 	cfg.uri = argv[optind];
-	cfg.mountpoint = realpath(argv[optind + 1], NULL);
+	cfg.mountpoint = realpath(argv[optind + 1], mountpoint);
 	if (!cfg.mountpoint || stat(cfg.mountpoint, &st) || !S_ISDIR(st.st_mode)) {
 		fprintf(stderr, "mount.csvfs: %s: no such directory; make it first\n",
 			argv[optind + 1]);

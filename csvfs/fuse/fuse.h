@@ -26,6 +26,9 @@ struct fmount_cfg {
 	uint32_t nr_workers;	/* 0 = one for each CPU, at most 4 */
 	bool readonly, allow_other;
 	bool debug;
+	/* Of mount(8), separated by commas: dev, nosuid, noexec, ...; NULL = none. Devices and set-uid
+	 * count unless they say otherwise, as with any file system that root mounts. */
+	const char *flags;
 	/* Whether a worker's queue may be closed: its gate is not at work. On the queue's thread. */
 	bool (*queue_idle)(void *arg, const struct bdev_queue *queue);
 	/* Any thread, once: unmounted from outside, or the FUSE device failed. */

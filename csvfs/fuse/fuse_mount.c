@@ -164,19 +164,23 @@ static void worker_done(struct fworker *w)
 
 static int session_new(struct fmount *m)
 {
-	char fsname[512];
+	char *opts;
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	bool root = geteuid() == 0;
 	int err = 0;
 
-	snprintf(fsname, sizeof(fsname), "-ofsname=%s,subtype=csvfs,default_permissions%s%s",
-		m->cfg.source, m->cfg.allow_other ? ",allow_other" : "",
-		m->cfg.readonly ? ",ro" : "");
-	for (char *c = strchr(fsname, '=') + 1; *c && strncmp(c, ",subtype=", 9); c++)
+	if (asprintf(&opts, "-ofsname=%s,subtype=csvfs,default_permissions%s%s%s%s%s", m->cfg.source,
+		    m->cfg.allow_other ? ",allow_other" : "", m->cfg.readonly ? ",ro" : "",
+		    root ? ",dev,suid" : "", m->cfg.flags ? "," : "",
+		    m->cfg.flags ? m->cfg.flags : "") < 0)
+		return -ENOMEM;
+	for (char *c = strchr(opts, '=') + 1; *c && strncmp(c, ",subtype=", 9); c++)
 		if (*c == ',')
 			*c = ';'; /* would end the option */
-	if (fuse_opt_add_arg(&args, "mount.csvfs") || fuse_opt_add_arg(&args, fsname) ||
+	if (fuse_opt_add_arg(&args, "mount.csvfs") || fuse_opt_add_arg(&args, opts) ||
 		(m->cfg.debug && fuse_opt_add_arg(&args, "-d")))
 		err = -ENOMEM;
+	free(opts);
 	if (!err) {
 		m->se = fuse_session_new(&args, &fuse_meta_ops, sizeof(fuse_meta_ops), m);
 		if (!m->se)

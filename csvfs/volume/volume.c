@@ -49,7 +49,6 @@ static int open_device(struct volume *vol)
 		.auth_file = vol->cfg.auth_file,
 		.initiator = vol->cfg.initiator,
 		.transport_timeout_ms = vol->cfg.transport_timeout_ms,
-		.readonly = vol->cfg.readonly,
 	};
 	char *why = NULL;
 	int err = bdev_open(vol->cfg.uri, &opts, &vol->bdev, &why);
@@ -248,6 +247,7 @@ static void first_answer(struct node_call *call, int status, struct csvp_in *rep
 		.readonly = vol->cfg.readonly,
 		.allow_other = vol->cfg.allow_other,
 		.debug = vol->cfg.fuse_debug,
+		.flags = vol->cfg.mount_flags,
 		.queue_idle = queue_idle,
 		.ended = mount_ended,
 		.arg = vol,

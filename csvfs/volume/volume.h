@@ -24,7 +24,9 @@ struct volume_cfg {
 	const char *initiator;
 	const char *control_dir; /* NULL: /run/csvfs */
 	bool single;		 /* no Corosync */
-	bool readonly;
+	bool readonly;		 /* nothing can be changed through this mount; the node still takes part
+				  * in the cluster, with what it writes for that */
+	const char *mount_flags; /* as fmount_cfg.flags */
 	bool allow_other;
 	bool fuse_debug;
 	bool no_fence, no_recall; /* tests only: twins with the mechanism off */
