@@ -11,6 +11,16 @@
 #define RETRY_S 0.25
 #define IDLE_MS 0u
 
+/* The channel to the coordinator is of no use any more: begin anew. A message that was lost is resent
+ * after a connection alone. */
+static void up_drop(struct volume *vol)
+{
+	node_disconnected(vol->node);
+	stream_free(vol->up);
+	vol->up = NULL;
+	ev_timer_again(loop_ev(vol->loop), &vol->retry);
+}
+
 /* ---- in-process ---- */
 
 struct local_msg {
@@ -34,9 +44,11 @@ static void local_deliver(struct loop_work *work)
 		else
 			err = node_message(vol->node, m->data, m->len);
 	}
-	if (err)
-		log_error("message within this node: %s", err_str(err));
 	free(m);
+	if (!err)
+		return;
+	log_error("message within this node: %s", err_str(err));
+	up_drop(vol);
 }
 
 static int local_send(struct volume *vol, bool to_coord, const void *data, uint32_t len)
@@ -71,13 +83,10 @@ static void up_frame(struct stream *stream, void *arg, const void *frame, size_t
 	struct volume *vol = arg;
 	int err = node_message(vol->node, frame, (uint32_t)len);
 
-	if (!err)
-		return;
+	if (!err || vol->up != stream)
+		return; /* or it was dropped meanwhile */
 	log_error("coordinator node %u: %s", vol->coordinator.node, err_str(err));
-	node_disconnected(vol->node);
-	vol->up = NULL;
-	stream_free(stream);
-	ev_timer_again(loop_ev(vol->loop), &vol->retry);
+	up_drop(vol);
 }
 
 static void up_close(struct stream *stream, void *arg, int err)
@@ -159,9 +168,17 @@ int channel_to_coordinator(void *arg, const void *data, uint32_t len)
 {
 	struct volume *vol = arg;
 
+	int err = -ENOTCONN;
+
 	if (vol->coordinator.node == vol->self)
-		return vol->coord ? local_send(vol, true, data, len) : -ENOTCONN;
-	return vol->up ? stream_send(vol->up, data, len) : -ENOTCONN;
+		err = vol->coord ? local_send(vol, true, data, len) : -ENOTCONN;
+	else if (vol->up)
+		err = stream_send(vol->up, data, len);
+	if (err && err != -ENOTCONN && err != -ECONNRESET) { /* after those a new one comes anyway */
+		log_error("a message to the coordinator was not sent: %s", err_str(err));
+		up_drop(vol);
+	}
+	return err;
 }
 
 /* ---- the coordinator's half: other nodes come to us ---- */
@@ -169,7 +186,9 @@ int channel_to_coordinator(void *arg, const void *data, uint32_t len)
 static void peer_free(struct peer *peer)
 {
 	list_del(&peer->link);
-	free(peer);
+	peer->gone = true;
+	if (!peer->busy)
+		free(peer);
 }
 
 static void peer_frame(struct stream *stream, void *arg, const void *frame, size_t len)
@@ -179,23 +198,23 @@ static void peer_frame(struct stream *stream, void *arg, const void *frame, size
 	const struct csvp_hdr *hdr = frame;
 	int err = -ERR_MOVED;
 
+	peer->busy = true;
 	if (vol->role == ROLE_SERVING && vol->coord) {
 		if (!peer->node && len >= sizeof(*hdr) + sizeof(struct csvp_hello) &&
 			le16_get(hdr->op) == CSVP_HELLO) {
 			uint32_t node = le32_get(((const struct csvp_hello *)(hdr + 1))->node);
-			struct list *pos, *tmp;
-			list_for_each_safe (pos, tmp, &vol->peers) { /* an older connection */
-				struct peer *old = list_entry(pos, struct peer, link);
-				if (old != peer && old->node == node) {
-					stream_free(old->stream);
-					peer_free(old);
-				}
-			}
-			if (node >= 1 && node <= LM_MAX_NODES && node != vol->self)
+			if (node >= 1 && node <= LM_MAX_NODES && node != vol->self) {
+				channel_drop_node(vol, node); /* an older connection */
 				peer->node = node;
+			}
 		}
 		err = peer->node ? coord_message(vol->coord, peer->node, frame, (uint32_t)len) :
 				   -EPROTO;
+	}
+	peer->busy = false;
+	if (peer->gone) { /* with what the message led to */
+		free(peer);
+		return;
 	}
 	if (!err)
 		return;
@@ -213,6 +232,19 @@ static void peer_close(struct stream *stream, void *arg, int err)
 	log_info("connection of %s (node %u) has ended: %s", stream_peer(stream), peer->node,
 		err_str(err));
 	peer_free(peer);
+}
+
+void channel_drop_node(struct volume *vol, uint32_t node)
+{
+	struct list *pos, *tmp;
+
+	list_for_each_safe (pos, tmp, &vol->peers) {
+		struct peer *peer = list_entry(pos, struct peer, link);
+		if (peer->node != node)
+			continue;
+		stream_free(peer->stream);
+		peer_free(peer);
+	}
 }
 
 static const struct stream_ops peer_ops = { NULL, peer_frame, peer_close };

@@ -216,16 +216,8 @@ void role_become(void *arg)
 void role_node_gone(void *arg, uint32_t node, uint64_t generation)
 {
 	struct volume *vol = arg;
-	struct list *pos, *tmp;
 
-	list_for_each_safe (pos, tmp, &vol->peers) {
-		struct peer *peer = list_entry(pos, struct peer, link);
-		if (peer->node != node)
-			continue;
-		stream_free(peer->stream);
-		list_del(&peer->link);
-		free(peer);
-	}
+	channel_drop_node(vol, node);
 	if (vol->role == ROLE_SERVING && vol->coord)
 		coord_node_gone(vol->coord, node, generation);
 }

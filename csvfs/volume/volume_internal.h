@@ -27,6 +27,8 @@ struct peer { /* a node's connection to our coordinator */
 	struct volume *vol;
 	struct stream *stream;
 	uint32_t node; /* 0 until its HELLO */
+	bool busy;     /* a frame of it is worked on: who does frees it if it is gone then */
+	bool gone;
 };
 
 struct volume {
@@ -86,6 +88,7 @@ void channel_coordinator(void *arg, const struct lm_coordinator *coord);
 int channel_to_coordinator(void *arg, const void *data, uint32_t len);
 void channel_to_node(void *arg, uint32_t node, const void *data, uint32_t len);
 void channel_drop_peers(struct volume *vol);
+void channel_drop_node(struct volume *vol, uint32_t node);
 
 /* role.c */
 void role_become(void *arg);
