@@ -53,14 +53,6 @@ def sleep_through(victim, path):
     return ends, [b for b in range(NR) if text[b * BLK:b * BLK + BLK] != new]
 
 
-def status_of(node):
-    """The status of a node whose agent is busy."""
-    out = subprocess.run([os.environ['CSVLAB'], 'exec', str(node.number), '--', 'python3',
-                          os.path.dirname(os.path.abspath(sys.modules['nodes'].__file__)) + '/ask.py'],
-                         stdout=subprocess.PIPE, check=True).stdout
-    return json.loads(out)
-
-
 def twin_end(victim, there, path):
     wait_for(20, lambda: b'O' in there[f'open({path!r}, "rb").read()'], 'for a late write to land')
     return None

@@ -147,6 +147,12 @@ def coordinator(nodes=None):
     return number if number in status and status[number]['coordinator'].get('serving') else None
 
 
+def status_of(node):
+    """The status of a node whose agent is busy."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    return json.loads(csvlab('exec', node.number, '--', 'python3', f'{here}/ask.py'))
+
+
 def kill_mount(node):
     """SIGKILL to the node's mount process; the moment, in seconds."""
     at, pid = node['(time.monotonic(), (pid := ask()["node"]["pid"]), os.kill(pid, signal.SIGKILL))'][:2]
