@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The NBD backend against nbdkit and qemu-nbd.
 #
-#   run-nbd.sh CONFORMANCE RESTART memory|file|bare|qemu|psk|x509|restart|restart-qemu|restart-tls|errors
+#   run-nbd.bash CONFORMANCE RESTART memory|file|bare|qemu|psk|x509|restart|restart-qemu|restart-tls|errors
 #
 # memory, file: nbdkit over TCP and over a Unix socket
 # bare: one without write-zeroes, with blocks of 4096 and requests of at most 64 KiB

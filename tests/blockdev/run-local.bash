@@ -3,7 +3,7 @@
 # Runs the conformance suite against the devices that a machine has without a network: memory,
 # files, loop devices, each bare and below filters.
 #
-#   run-local.sh CONFORMANCE ram|file|tmpfs|ramfs|loop|loop4k
+#   run-local.bash CONFORMANCE ram|file|tmpfs|ramfs|loop|loop4k
 set -euo pipefail
 
 conformance=$(realpath "$1")

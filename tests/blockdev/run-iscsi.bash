@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The iSCSI backend against a tgtd of our own.
 #
-#   run-iscsi.sh CONFORMANCE RESTART thick|thin|4k|chap|restart|keys|hang|reset|identity|errors
+#   run-iscsi.bash CONFORMANCE RESTART thick|thin|4k|chap|restart|keys|hang|reset|identity|errors
 #
 # thick, thin, 4k, chap: the conformance suite against such a LUN
 # restart: tgtd is killed under a verifying load and started again, with a larger LUN the last time
