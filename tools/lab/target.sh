@@ -74,13 +74,23 @@ tgtadm_quiet()
 
 target_up_nbd()
 {
-	local k port
+	local k log
 	for ((k = 1; k <= VOLUMES; k++)); do
-		port=$((NBD_PORT + k - 1))
-		spawn target "$LAB/target/nbdkit-$k.log" \
-			nbdkit -f -i "$TARGET_ADDR" -p "$port" -t 16 file "$LAB/disk-$k.img"
-		wait_until 15 target_listens "$port" || die "nbdkit did not start, see $LAB/target/nbdkit-$k.log"
+		log=$LAB/target/nbdkit-$k.log
+		wait_until 15 nbd_serves "$k" "$log" || die "nbdkit did not start: $(tail -n 2 "$log")"
 	done
+}
+
+# nbd_serves K LOG : nbdkit answers for LUN K; one that could not bind yet is started again.
+nbd_serves()
+{
+	local port=$((NBD_PORT + $1 - 1)) pid
+	target_listens "$port" && return
+	for pid in $(prog_pids target nbdkit); do
+		grep -qzx -- "$port" "/proc/$pid/cmdline" 2>/dev/null && return 1
+	done
+	spawn target "$2" nbdkit -f -i "$TARGET_ADDR" -p "$port" -t 16 file "$LAB/disk-$1.img"
+	return 1
 }
 
 target_listens()
