@@ -182,6 +182,7 @@ static int check_foreign(struct lm *lm, const struct bdev_pr *held, const struct
 		return 0;
 	for (uint32_t i = 0; i < keys->nr; i++)
 		ours += lm_key_node(lm->cfg.uuid, keys->keys[i]) != 0;
+	ours += lm_key_node(lm->cfg.uuid, held->key) != 0; /* its holder may have left since */
 	if (ours && (held->type == BDEV_PR_WRITE_EXCLUSIVE_ALL ||
 			    held->type == BDEV_PR_WRITE_EXCLUSIVE_REGISTRANTS))
 		return 0;
@@ -273,9 +274,11 @@ static int register_key(struct lm *lm, bool was_live, uint64_t deadline_ns, char
 	struct lm_keys keys = { 0 };
 	int err;
 
-	err = read_keys(lm, &keys, deadline_ns);
+	/* The reservation first: who holds it has registered before, so that the keys tell whose it is
+	 * though members register meanwhile. */
+	err = command(lm, BDEV_PR_READ_RESERVATION, &held, deadline_ns);
 	if (!err)
-		err = command(lm, BDEV_PR_READ_RESERVATION, &held, deadline_ns);
+		err = read_keys(lm, &keys, deadline_ns);
 	if (err) {
 		lm_fail(ret_error, err, "cannot read the LUN's reservations: %s", err_str(err));
 		goto out;
