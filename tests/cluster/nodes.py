@@ -136,10 +136,10 @@ def short(x):
     return text if len(text) < 200 else f'{text[:200]}… ({len(x)} long)'
 
 
-def coordinator(nodes=None):
+def coordinator(nodes=None, busy=False):
     """The coordinator's number, when it is one of these nodes (default: all), serves, and they are
-    all connected to it; else None. Sends no requests to it."""
-    status = {node.number: node['ask()'] for node in nodes or n.values()}
+    all connected to it; else None. Sends no requests to it. busy: their agents are."""
+    status = {node.number: status_of(node) if busy else node['ask()'] for node in nodes or n.values()}
     found = {st['coordinator']['node'] for st in status.values()}
     if len(found) != 1 or any(st['node']['waiting_for'] for st in status.values()):
         return None
