@@ -77,6 +77,7 @@ static void ready(void *arg)
 	tell_systemd();
 	if (ready_fd < 0)
 		return;
+	log_detach("csvfs");
 	if (write(ready_fd, "1", 1) != 1)
 		log_debug("nobody waits for readiness");
 	close(ready_fd);

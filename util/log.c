@@ -8,6 +8,7 @@
 #include "util/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,7 +18,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,7 +48,12 @@ static pthread_mutex_t context_lock = PTHREAD_MUTEX_INITIALIZER;
 static char context[96];
 
 static const char *const level_name[] = { "error", "warning", "info", "debug" };
+static const char crash_name[][10] = { "error: ", "warning: ", "info: ", "debug: " };
 static const char journal_prefix[][4] = { "<3>", "<4>", "<6>", "<7>" };
+
+/* The system log, once log_detach() was called: a socket of datagrams, and how each of them begins. */
+static _Atomic int system_log = -1;
+static char system_prefix[ARRAY_SIZE(level_name)][64];
 
 void log_set_level(enum log_level level)
 {
@@ -68,6 +78,40 @@ static bool stderr_is_journal(void)
 	       st.st_dev == dev && st.st_ino == ino;
 }
 
+void log_detach(const char *name)
+{
+	static const int severity[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(severity); i++)
+		snprintf(system_prefix[i], sizeof(system_prefix[i]), "<%d>%s[%d]: ",
+			LOG_DAEMON | severity[i], name, (int)getpid());
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+		atomic_store(&system_log, fd);
+	else if (fd >= 0)
+		close(fd);
+	if (null >= 0 && (fstat(STDERR_FILENO, &st) != 0 || !S_ISREG(st.st_mode)))
+		dup2(null, STDERR_FILENO);
+	if (null >= 0)
+		close(null);
+}
+
+/* Signal-safe. What the system log has no room for is dropped: nothing here waits for it. */
+static void send_system_log(enum log_level level, struct iovec *parts, size_t nr)
+{
+	struct msghdr msg = { .msg_iov = parts, .msg_iovlen = nr };
+	int fd = atomic_load(&system_log);
+
+	if (fd < 0)
+		return;
+	parts[0] = (struct iovec){ system_prefix[level], strlen(system_prefix[level]) };
+	if (sendmsg(fd, &msg, MSG_NOSIGNAL) < 0)
+		return;
+}
+
 static void print(enum log_level level, const char *text)
 {
 	static _Atomic int journal = -1;
@@ -87,6 +131,7 @@ static void print(enum log_level level, const char *text)
 	/* One write keeps the lines of several threads whole; nobody is left to tell of a failure. */
 	while (write(STDERR_FILENO, line, (size_t)n) < 0 && errno == EINTR)
 		;
+	send_system_log(level, (struct iovec[]){ { 0 }, { (void *)text, strlen(text) } }, 2);
 }
 
 static void ring_add(enum log_level level, const char *text)
@@ -162,25 +207,27 @@ void log_dump(FILE *out)
 
 /* The crash path: only what signal-safety(7) allows. */
 
-static void put(const char *s)
+static void put(enum log_level level, const char *a, const char *b, const char *c)
 {
-	ssize_t n = write(STDERR_FILENO, s, strlen(s));
+	struct iovec parts[] = { { 0 }, { (void *)a, strlen(a) }, { (void *)b, strlen(b) },
+		{ (void *)c, strlen(c) }, { (void *)"\n", 1 } };
+	ssize_t n = writev(STDERR_FILENO, parts + 1, 4);
 
 	(void)n;
+	send_system_log(level, parts, 4);
 }
 
-static void put_time(uint64_t ns)
+static void time_text(uint64_t ns, char digits[24])
 {
-	char digits[24] = "0000000000.000000 ";
 	uint64_t us = ns / 1000;
 
+	memcpy(digits, "0000000000.000000 ", 19);
 	for (int i = 16; i >= 0; i--) {
 		if (i == 10)
 			continue;
 		digits[i] = (char)('0' + us % 10);
 		us /= 10;
 	}
-	put(digits);
 }
 
 static const int crash_signals[] = { SIGSEGV, SIGABRT, SIGBUS, SIGFPE };
@@ -195,17 +242,15 @@ static void on_crash(int sig, siginfo_t *info, void *ucontext)
 	for (size_t i = 0; i < ARRAY_SIZE(crash_signals); i++)
 		sigaction(crash_signals[i], &crash_before[i], NULL);
 
-	put("csvfs: crashed; recent events, oldest first:\n");
+	put(LOG_LVL_ERROR, "csvfs: crashed; recent events, oldest first:", "", "");
 	while (++ticket <= last) {
 		const struct slot *slot = &ring[ticket % RING];
+		char when[24];
 
 		if (slot->ticket != ticket)
 			continue;
-		put_time(slot->time_ns);
-		put(level_name[slot->level]);
-		put(": ");
-		put(slot->text);
-		put("\n");
+		time_text(slot->time_ns, when);
+		put(LOG_LVL_ERROR, when, crash_name[slot->level], slot->text);
 	}
 	/* A fault happens again on return; a sent signal (abort, kill) must be sent again. */
 	if (info->si_code <= 0)

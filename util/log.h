@@ -4,6 +4,7 @@
  * info = lifecycle, debug = developers. All of them go to an in-memory ring (the last 4,096),
  * those at or below the set level also to standard error (with the systemd <N> prefix when
  * standard error is the journal). Thread-safe; does not block on anything but standard error.
+ * A daemon calls log_detach(), and then nothing blocks here.
  */
 #ifndef UTIL_LOG_H
 #define UTIL_LOG_H
@@ -17,6 +18,13 @@ void log_set_level(enum log_level level);
 
 /* Names node and volume in front of every line ("node 2 vol lab"); copied. */
 void log_set_context(const char *context) __attribute__((nonnull));
+
+/*
+ * From now on messages go to the system log (/dev/log; name is how they begin), as far as it has room
+ * for them, and standard error is let go: whoever waits for its other end sees it closed. Where it is
+ * a file it stays, and gets them too.
+ */
+void log_detach(const char *name) __attribute__((nonnull));
 
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -27,6 +27,7 @@ struct tls {
 	int fd;
 	int sock_err;	      /* negative errno of the last failed send or recv */
 	size_t unsent;	      /* length of the record that a tls_write() left half-sent */
+	bool ended;	      /* the peer closed its side of the socket */
 	bool hold;	      /* take nothing more from the socket, finish what was received */
 	bool bad_key;	      /* server: the client's key or identity is not ours */
 	uint8_t *ahead;	      /* received, not yet taken by GnuTLS */

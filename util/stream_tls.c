@@ -135,6 +135,7 @@ static ssize_t on_pull(gnutls_transport_ptr_t ptr, void *buf, size_t len)
 			tls->sock_err = -errno;
 		if (got < 0)
 			gnutls_transport_set_errno(tls->session, errno);
+		tls->ended = got == 0;
 		if (got <= 0)
 			return got;
 		tls->ahead_at = 0;
@@ -209,6 +210,9 @@ void tls_close(struct tls *tls)
 /* Names the failure ret of GnuTLS in words and as a code of ours. */
 static int failure(struct tls *tls, int ret)
 {
+	/* an end in the middle of a record's header is told apart from one between two records */
+	if (ret == GNUTLS_E_UNEXPECTED_PACKET_LENGTH && tls->ended)
+		ret = GNUTLS_E_PREMATURE_TERMINATION;
 	switch (ret) {
 	case 0:
 	case GNUTLS_E_PREMATURE_TERMINATION:

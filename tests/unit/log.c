@@ -68,6 +68,40 @@ static void levels(void)
 			  "csvfs: info: node 2 vol lab: two lines [31m\n") == 0);
 }
 
+static void detach(void)
+{
+	log_error("before");
+	log_detach("test");
+	log_error("after");
+}
+
+/* A daemon lets go of a pipe, and keeps a file. */
+static void detached(void)
+{
+	char out[4096], path[] = "/tmp/csvfs-log.XXXXXX";
+	ssize_t n;
+	int fd = mkstemp(path);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(unlink(path), 0);
+	CHECK_EQ(child(detach, out, sizeof(out)), 0);
+	CHECK(strcmp(out, "csvfs: error: before\n") == 0);
+
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		dup2(fd, STDERR_FILENO);
+		detach();
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(pid, NULL, 0), pid);
+	n = pread(fd, out, sizeof(out) - 1, 0);
+	CHECK(n > 0);
+	out[n] = '\0';
+	CHECK(strcmp(out, "csvfs: error: before\ncsvfs: error: after\n") == 0);
+	close(fd);
+}
+
 static void die_by_abort(void)
 {
 	log_dump_on_crash();
@@ -144,6 +178,7 @@ static void ring(void)
 int main(void)
 {
 	levels();
+	detached();
 	crash();
 	ring();
 	return 0;
