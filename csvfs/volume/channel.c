@@ -272,8 +272,10 @@ void channel_to_node(void *arg, uint32_t node, const void *data, uint32_t len)
 	if (vol->role != ROLE_SERVING)
 		return; /* the next coordinator answers what is resent to it */
 	if (node == vol->self) {
-		if (local_send(vol, false, data, len))
+		if (local_send(vol, false, data, len)) {
 			log_error("no memory for a message within this node");
+			up_drop(vol);
+		}
 		return;
 	}
 	list_for_each (pos, &vol->peers) {
