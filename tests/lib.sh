@@ -227,3 +227,22 @@ single_mount()
 	ASAN_OPTIONS=log_path=$TMP/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$TMP/sanitizer \
 		mount.csvfs "file:$DEV" "$MNT" -o "single,key=$TMP/key${1:+,$1}"
 }
+
+single_gone()
+{
+	! pgrep -f "mount.csvfs file:$DEV" >/dev/null
+}
+
+# single_umount : waits until the volume is closed, too
+single_umount()
+{
+	umount "$MNT"
+	wait_for 30 single_gone
+}
+
+# single_clean : unmounts; the engine's check finds nothing wrong
+single_clean()
+{
+	single_umount
+	"$BUILD/tests/cluster/volcheck" "file:$DEV" >"$TMP/check" || fail "$(cat "$TMP/check")"
+}

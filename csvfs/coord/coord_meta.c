@@ -32,6 +32,20 @@ static int run_lookup(struct request *r, struct csv_txn *txn)
 		      -EPROTO;
 }
 
+/* What is made in a set-group-id directory gets its group; a directory passes the bit on. */
+static int inherit_group(struct csv_txn *txn, uint64_t dir, struct csv_attr *proto)
+{
+	struct csv_attr attr;
+	int err = csv_inode_get(txn, dir, &attr);
+
+	if (err || !S_ISDIR(attr.mode) || !(attr.mode & S_ISGID))
+		return err;
+	proto->gid = attr.gid;
+	if (S_ISDIR(proto->mode))
+		proto->mode |= S_ISGID;
+	return 0;
+}
+
 static int run_create(struct request *r, struct csv_txn *txn)
 {
 	const struct csvp_create *b = r->body;
@@ -52,6 +66,9 @@ static int run_create(struct request *r, struct csv_txn *txn)
 
 	if (!name || !target)
 		return -EPROTO;
+	int err = inherit_group(txn, le64_get(b->dir), &proto);
+	if (err)
+		return err;
 	return csv_create(txn, le64_get(b->dir), name, le32_get(b->name_len), &proto, target,
 		le32_get(b->target_len), &r->attr);
 }

@@ -69,7 +69,7 @@ struct fcall {
 	struct fmount *mount;
 	/* Answers req from the reply (status 0). */
 	void (*reply)(struct fcall *f, struct csvp_in *in);
-	uint64_t ino, off;
+	uint64_t ino, off, parent; /* parent: READDIR from the start */
 	size_t size;
 	struct node_inode *ni;
 	uint32_t open_flags;

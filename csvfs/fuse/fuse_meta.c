@@ -368,6 +368,7 @@ static void reply_readdir(struct fcall *f, struct csvp_in *in)
 	struct dirfill d = { malloc(f->size), 0, f->size, f->plus, f->req };
 	/* "." and "..": ino 0 in READDIRPLUS, so that the kernel counts no lookup of them */
 	struct fuse_entry_param dot = { .attr = { .st_ino = f->ino, .st_mode = S_IFDIR } };
+	struct fuse_entry_param dotdot = { .attr = { .st_ino = f->parent, .st_mode = S_IFDIR } };
 	const struct csvp_dirent *ent;
 
 	if (!d.buf) {
@@ -375,7 +376,7 @@ static void reply_readdir(struct fcall *f, struct csvp_in *in)
 		return;
 	}
 	bool more = (f->off >= 1 || dir_add(&d, ".", &dot, 1)) &&
-		(f->off >= 2 || dir_add(&d, "..", &dot, 2));
+		(f->off >= 2 || dir_add(&d, "..", &dotdot, 2));
 	while (more && (ent = csvp_get(in, sizeof(*ent)))) {
 		struct fuse_entry_param e;
 		char name[CSV_NAME_MAX + 1];
@@ -392,22 +393,55 @@ static void reply_readdir(struct fcall *f, struct csvp_in *in)
 	free(d.buf);
 }
 
-static void readdir_send(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+static void readdir_list(const struct fcall *from, uint64_t parent)
 {
-	struct fcall *f = fcall_new(req, CSVP_READDIR, reply_readdir);
+	struct fcall *f = fcall_new(from->req, CSVP_READDIR, reply_readdir);
+	uint64_t off = from->off;
+	size_t size = from->size;
 
 	if (!f)
 		return;
-	f->ino = ino;
-	f->off = (uint64_t)off;
+	f->ino = from->ino;
+	f->off = off;
+	f->parent = parent;
 	f->size = size;
-	f->plus = plus;
+	f->plus = from->plus;
 	struct csvp_readdir *body = csvp_put(&f->call.msg, sizeof(*body));
 	if (body) {
-		body->dir = le64_of(ino);
-		body->after = le64_of(off > 2 ? (uint64_t)off : 0);
+		body->dir = le64_of(f->ino);
+		body->after = le64_of(off > 2 ? off : 0);
 		body->max_bytes = le32_of((uint32_t)MIN(size + 512, 128u << 10));
 	}
+	fcall_send(f);
+}
+
+static void reply_parent(struct fcall *f, struct csvp_in *in)
+{
+	const struct csvp_attr *a = csvp_get(in, sizeof(*a));
+
+	if (a)
+		readdir_list(f, le64_get(a->ino));
+	else
+		fuse_reply_err(f->req, EPROTO);
+}
+
+/* A listing from the start shows "..", whose number the parent has to be asked for. */
+static void readdir_send(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	struct fcall ask = { .req = req, .ino = ino, .off = (uint64_t)off, .size = size, .plus = plus };
+
+	if (off >= 2) {
+		readdir_list(&ask, 0);
+		return;
+	}
+	struct fcall *f = fcall_new(req, CSVP_LOOKUP, reply_parent);
+	if (!f)
+		return;
+	f->ino = ino;
+	f->off = ask.off;
+	f->size = size;
+	f->plus = plus;
+	put_name(f, ino, 0, "..");
 	fcall_send(f);
 }
 

@@ -110,6 +110,8 @@ static int read_key(struct volume *vol)
 		return 0; /* the key guards the network alone */
 	if (err == -EPERM)
 		return fail(vol, err, "key file %s can be read by others; chmod 600 it", file);
+	if (err == -EINVAL)
+		return fail(vol, err, "key file %s holds no key (64 hex digits)", file);
 	if (err)
 		return fail(vol, err,
 			"key file %s: %s; copy the one that mkfs.csvfs made from another node", file,

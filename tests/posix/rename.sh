@@ -6,4 +6,4 @@ source "$(dirname "$0")/posix.bash"
 
 single_up 1G
 program rename
-volume_clean
+single_clean
