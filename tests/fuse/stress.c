@@ -401,6 +401,11 @@ int main(int argc, char **argv)
 		atomic_store(&stop, true);
 	for (unsigned i = 0; i < cfg.threads; i++)
 		pthread_join(workers[i].thread, NULL);
+	for (unsigned i = 0; i < cfg.threads; i++) {
+		free(workers[i].model);
+		free(workers[i].buf);
+	}
+	free(workers);
 	printf("%llu operations, %u failures, seed %llu\n", (unsigned long long)atomic_load(&total),
 		atomic_load(&failures), (unsigned long long)cfg.seed);
 	return atomic_load(&failures) ? 1 : 0;
