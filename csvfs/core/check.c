@@ -178,6 +178,7 @@ static int check_all(struct check *c, void *buf)
 		err = check_root(c);
 	if (err)
 		return err;
+	check_layers(c);
 	check_links(c);
 	return check_space(c);
 }

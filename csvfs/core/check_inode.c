@@ -33,6 +33,8 @@ static int on_extent(struct check *c, void *arg, uint64_t key, const void *val, 
 		check_say(c, "ext-overlap", "%s, file block %llu: inside of the extent before",
 			x->whose, (ull)key);
 	x->end = csv_ext_end(&ext);
+	if (csv_ext_is_cover(&ext))
+		return 0;
 	x->nr_blks += ext.nr;
 	err = check_mark(c, ext.phys, ext.nr, x->whose, &ok);
 	return err;
@@ -49,7 +51,7 @@ static int check_data(struct check *c, uint64_t index, const struct csv_inode_re
 	if (c->inodes[index].type == DT_DIR)
 		err = check_dir(c, index, rec, whose, &nr_blks);
 	else
-		err = check_tree(c, &rec->tree, x.ino, whose, on_extent, &x, &nr_blks);
+		err = check_tree(c, &rec->tree, csv_inode_tree_owner(rec, x.ino), whose, on_extent, &x, &nr_blks);
 	if (err)
 		return err;
 	nr_blks += x.nr_blks;
@@ -79,7 +81,10 @@ static int on_inode(struct check *c, void *arg, uint64_t key, const void *val, u
 	c->inodes[c->nr_inodes] = (struct check_inode){
 		.ino = key,
 		.parent = le64_get(rec->parent),
-		.nlink = le32_get(rec->nlink),
+		.nlink = le32_get(csv_inode_is_layer(rec) ? rec->refs : rec->nlink),
+		.base = le64_get(rec->base),
+		.depth = le32_get(rec->depth),
+		.is_layer = csv_inode_is_layer(rec),
 		.type = (le32_get(rec->mode) & S_IFMT) >> 12,
 	};
 	c->report->inodes++;
@@ -93,6 +98,27 @@ int check_inodes(struct check *c)
 
 	return check_tree(c, &c->root.inodes, CSV_OWNER_INODES, "the inode tree", on_inode, NULL,
 		&nr_blks);
+}
+
+/* Each base is a layer, one less deep; an inode above a layer counts like a name. */
+void check_layers(struct check *c)
+{
+	for (uint64_t i = 0; i < c->nr_inodes; i++) {
+		const struct check_inode *inode = &c->inodes[i];
+		struct check_inode *base = inode->base ? check_find_inode(c, inode->base) : NULL;
+
+		if (!inode->base)
+			continue;
+		if (!base || !base->is_layer)
+			check_say(c, "layer-base", "inode %llu stands on inode %llu, which is no layer",
+				(ull)inode->ino, (ull)inode->base);
+		else if (base->depth + 1 != inode->depth)
+			check_say(c, "layer-depth", "inode %llu has %u layers below, its base, inode "
+						    "%llu, has %u",
+				(ull)inode->ino, inode->depth, (ull)base->ino, base->depth);
+		else
+			base->names++;
+	}
 }
 
 static int on_orphan(struct check *c, void *arg, uint64_t key, const void *val, uint32_t len)

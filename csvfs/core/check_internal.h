@@ -14,13 +14,14 @@
 #include "csvfs/core/extent_internal.h"
 
 struct check_inode {
-	uint64_t ino, parent;
-	uint32_t nlink;
+	uint64_t ino, parent, base;
+	uint32_t nlink; /* layers: refs */
+	uint32_t depth;
 	uint32_t names, subdirs; /* as met */
 	uint64_t named_in;	 /* index of the directory that names it; of the last, if several */
 	uint8_t type;		 /* DT_* */
 	uint8_t reach;		 /* directories: enum check_reach */
-	bool has_entries;
+	bool has_entries, is_layer;
 };
 enum check_reach { REACH_UNKNOWN, REACH_ON_WAY, REACH_YES, REACH_NO };
 
@@ -81,6 +82,8 @@ int check_tree(struct check *c, const struct csv_tree_root *root, uint64_t owner
 
 /* The inode tree, and each inode's own. */
 int check_inodes(struct check *c) __attribute__((warn_unused_result));
+/* Layers against the inodes above them. */
+void check_layers(struct check *c);
 int check_orphans(struct check *c) __attribute__((warn_unused_result));
 
 /* ---- check_dir.c ---- */

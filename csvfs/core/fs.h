@@ -127,6 +127,8 @@ struct csv_attr {
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
 	uint64_t rdev, parent;
 	uint8_t data_kind; /* enum csv_data_kind in format.h: 0 none, 1 inline, 2 tree */
+	uint64_t base;	   /* the layer that shows through; 0 = it shares nothing */
+	bool is_layer;	   /* not a file: nlink is then the number of inodes above it */
 };
 
 enum csv_attr_mask {
@@ -197,7 +199,8 @@ int csv_readdir(struct csv_txn *txn, uint64_t dir, uint64_t after, bool want_att
 
 /* ---- file space; blocks are 4 KiB ---- */
 
-enum csv_ext_state { CSV_HOLE, CSV_UNWRITTEN, CSV_WRITTEN };
+/* CSV_SHARED: written, and seen through other files, too; it is never written in place. */
+enum csv_ext_state { CSV_HOLE, CSV_UNWRITTEN, CSV_WRITTEN, CSV_SHARED };
 struct csv_extent {
 	uint64_t blk;	/* in the file */
 	uint64_t nr;
@@ -212,6 +215,15 @@ struct csv_extent {
 int csv_extent_map(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t nr,
 	struct csv_extent *ret, uint32_t max, uint32_t *ret_nr)
 	__attribute__((warn_unused_result, nonnull));
+
+/* Unwritten space of the file's own that is to be filled before it can be marked written. */
+struct csv_fill {
+	uint64_t blk, nr, phys; /* as csv_extent */
+	uint64_t from_phys;	/* these blocks show through there now; 0 = zeroes do */
+};
+/* The first such run in [blk, blk + nr). -ENOENT: there is none. */
+int csv_extent_fill_next(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t nr,
+	struct csv_fill *ret) __attribute__((warn_unused_result, nonnull));
 
 /* Next block at or after blk that is (data) or is not (hole) allocated, up to end; *ret = end when
  * there is none. Unwritten counts as hole; inline data as block 0. */
@@ -248,6 +260,16 @@ int csv_inline_set(struct csv_txn *txn, uint64_t ino, const void *buf, uint32_t 
  * inline copy. */
 int csv_inline_drop(struct csv_txn *txn, uint64_t ino)
 	__attribute__((warn_unused_result, nonnull));
+
+/* ---- clones (docs/DESIGN.md, 4) ---- */
+
+/* Makes bytes [off, off + len) of the file src, as far as it goes, the same bytes of dst without
+ * copying them; *ret is dst afterwards, whose size tells how far. dst is an empty file if off is 0;
+ * else it is one that was made so from src up to off. Constant time. -EOPNOTSUPP: only a copy can do
+ * that (dst has other content, an end that is not whole blocks, CSV_DEPTH_MAX clones of clones).
+ * -EINVAL: the same file. The caller has taken back every layout of both. */
+int csv_clone(struct csv_txn *txn, uint64_t src, uint64_t dst, uint64_t off, uint64_t len,
+	int64_t now_ns, struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
 
 /* ---- orphans: inodes without a name ---- */
 

@@ -45,6 +45,28 @@ static const char *kind_fault(const struct csv_inode_rec *rec)
 	return "has data of an unknown kind";
 }
 
+static const char *layer_fault(const struct csv_inode_rec *rec, uint64_t ino)
+{
+	uint64_t base = le64_get(rec->base), base_blks = le64_get(rec->base_blks);
+	uint32_t depth = le32_get(rec->depth);
+	bool regular = (le32_get(rec->mode) & S_IFMT) == S_IFREG;
+
+	if (le32_get(rec->flags) & ~CSV_INODE_LAYER)
+		return "has unknown flags";
+	if (le64_get(rec->tree_owner) > LAST_INO)
+		return "has a tree of an impossible owner";
+	if (csv_inode_is_layer(rec) ? !regular || le32_get(rec->nlink) : le32_get(rec->refs) != 0)
+		return "is a layer that has a name, or has clones and is no layer";
+	if (!base)
+		return base_blks || depth || le64_get(rec->base_nr_blks) ? "has a depth, but no base" :
+									   NULL;
+	if (!regular || rec->kind != CSV_DATA_TREE || base == ino || base > LAST_INO)
+		return "has an impossible base";
+	if (!base_blks || base_blks > CSV_FILE_MAX_BLKS || !depth || depth > CSV_DEPTH_MAX)
+		return "has an impossible depth";
+	return NULL;
+}
+
 int csv_inode_verify(const void *val, uint32_t len, uint64_t ino, const struct csv_geometry *geom,
 	const char **why)
 {
@@ -73,7 +95,7 @@ int csv_inode_verify(const void *val, uint32_t len, uint64_t ino, const struct c
 		*why = "has a tree that lies outside of the volume";
 	else if (rec->tree.level > CSV_TREE_MAX_LEVEL || (!tree_blk && rec->tree.level))
 		*why = "has a tree of an impossible level";
-	else
+	else if (!(*why = layer_fault(rec, ino)))
 		*why = kind_fault(rec);
 	return *why ? -ERR_CORRUPT : 0;
 }
@@ -193,7 +215,7 @@ void csv_inode_tree_get(const struct csv_inode *inode, struct csv_tree *ret)
 {
 	*ret = (struct csv_tree){
 		.root = inode->rec.tree,
-		.owner = inode->ino,
+		.owner = csv_inode_tree_owner(&inode->rec, inode->ino),
 		.hint_blk = le64_get(inode->rec.tree.blk),
 	};
 }
@@ -224,12 +246,14 @@ void csv_inode_attr(const struct csv_inode *inode, struct csv_attr *ret)
 	*ret = (struct csv_attr){
 		.ino = inode->ino,
 		.mode = le32_get(rec->mode),
-		.nlink = le32_get(rec->nlink),
+		.nlink = le32_get(csv_inode_is_layer(rec) ? rec->refs : rec->nlink),
 		.uid = le32_get(rec->uid),
 		.gid = le32_get(rec->gid),
 		.projid = le32_get(rec->projid),
 		.size = le64_get(rec->size),
-		.nr_blks = le64_get(rec->nr_blks),
+		.nr_blks = le64_get(rec->nr_blks) + le64_get(rec->base_nr_blks),
+		.base = le64_get(rec->base),
+		.is_layer = csv_inode_is_layer(rec),
 		.atime_ns = (int64_t)le64_get(rec->atime_ns),
 		.mtime_ns = (int64_t)le64_get(rec->mtime_ns),
 		.ctime_ns = (int64_t)le64_get(rec->ctime_ns),

@@ -20,6 +20,16 @@ struct csv_inode {
 	uint8_t data[CSV_INLINE_MAX]; /* rec.inline_len bytes */
 };
 
+static inline bool csv_inode_is_layer(const struct csv_inode_rec *rec)
+{
+	return le32_get(rec->flags) & CSV_INODE_LAYER;
+}
+
+static inline uint64_t csv_inode_tree_owner(const struct csv_inode_rec *rec, uint64_t ino)
+{
+	return le64_get(rec->tree_owner) ? le64_get(rec->tree_owner) : ino;
+}
+
 /* Checks a record as it was read: len bytes. 0, or -ERR_CORRUPT with *why a static sentence. */
 int csv_inode_verify(const void *val, uint32_t len, uint64_t ino, const struct csv_geometry *geom,
 	const char **why) __attribute__((warn_unused_result));
