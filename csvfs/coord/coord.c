@@ -118,6 +118,8 @@ struct request *request_new_internal(struct coord *coord, size_t body_len)
 
 static void request_free(struct request *r)
 {
+	struct request *other = r->silent ? NULL : r->other;
+
 	if (r->in_section)
 		section_leave(r);
 	list_del(&r->link);
@@ -127,6 +129,8 @@ static void request_free(struct request *r)
 	free(r->ext);
 	free(r->io_buf);
 	free(r);
+	if (other)
+		request_finish(other, 0);
 }
 
 bool request_live(const struct request *r)

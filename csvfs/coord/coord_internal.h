@@ -86,12 +86,17 @@ struct request {
 	uint64_t blk, nr, left, size;
 	uint64_t pos;	     /* how far a step has come */
 	uint64_t nr_done;    /* blocks that the last transaction allocated */
-	uint64_t zero_blk, zero_nr; /* the run that is zeroed ahead */
+	uint64_t zero_blk, zero_nr; /* the run that is made ready */
+	uint64_t base;		    /* that a transaction may have let go of */
+	struct csv_fill fill;	    /* the piece of it that is being filled */
+	struct request *other;	    /* CLONE: in the section of the other inode meanwhile */
 	enum csvp_mode mode; /* to be granted */
 	void (*then)(struct request *r, int status); /* what follows a sub-step */
+	void (*part_then)(struct request *r, int status); /* what follows data_zero_part() */
 	struct bdev_req io;
 	struct iovec iov;
 	void *io_buf;
+	size_t io_buf_bytes;
 	uint32_t from, to; /* bytes of a block to zero */
 
 	uint8_t data[]; /* the message */
@@ -167,23 +172,31 @@ void token_reassert_end(struct coord *coord, uint32_t node);
 
 /* coord_space.c */
 void start_layout(struct request *r);
-void reply_layout(struct request *r);
 void start_commit(struct request *r);
 void start_write_inline(struct request *r);
 void start_fallocate(struct request *r);
 void start_seek(struct request *r);
 void start_setattr_size(struct request *r);
 void reply_size(struct request *r);
+void reply_layout(struct request *r);
+
+/* coord_clone.c */
+void start_clone(struct request *r);
+int run_map(struct request *r, struct csv_txn *txn);
 
 /* coord_data.c: the coordinator's own writes of file data; each ends in then(r, status) */
-/* Zeroes bytes [from, to) of block blk of r->ci, if it is written. In the section, all recalled. */
+/* Zeroes bytes [from, to) of block blk of r->ci, if there is data. In the section, all recalled. */
 void data_zero_part(struct request *r, uint64_t blk, uint32_t from, uint32_t to,
 	void (*then)(struct request *r, int status));
 /* Moves inline data to the first block. In the section. */
 void data_uninline(struct request *r, void (*then)(struct request *r, int status));
-/* Zeroes what is unwritten in blocks [blk, blk + nr) on the volume and marks it written. In the
- * section. */
-void data_zero_unwritten(struct request *r, uint64_t blk, uint64_t nr,
+/* Fills what is unwritten in blocks [blk, blk + nr) with what shows through there, zeroes mostly, and
+ * marks it written. In the section. */
+void data_fill_unwritten(struct request *r, uint64_t blk, uint64_t nr,
+	void (*then)(struct request *r, int status));
+/* Gives blocks [blk, blk + nr) a place that is the file's own, with what they hold now. In the
+ * section, all recalled. */
+void data_own(struct request *r, uint64_t blk, uint64_t nr,
 	void (*then)(struct request *r, int status));
 /* Whether r's node is still the mount that asked, on the same connection. */
 bool request_live(const struct request *r);

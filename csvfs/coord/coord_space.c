@@ -31,7 +31,7 @@ static int run_attr(struct request *r, struct csv_txn *txn)
 
 	if (!err && !S_ISREG(r->attr.mode))
 		err = S_ISDIR(r->attr.mode) ? -EISDIR : -EINVAL;
-	return err;
+	return err || !r->attr.is_layer ? err : -ESTALE;
 }
 
 /* The file grows past an end that lies within a block: what was put there in place, zeroes among it,
@@ -143,11 +143,10 @@ static void layout_answer(struct request *r, int status)
 
 static void layout_alloced(struct request *r, int status)
 {
-	const struct csvp_layout *b = r->body;
-
-	if (status == 0 && (le32_get(b->flags) & CSVP_LAYOUT_ZERO_AHEAD)) {
-		r->nr = r->zero_blk + r->zero_nr - r->blk; /* the node hears of the whole run */
-		data_zero_unwritten(r, r->zero_blk, r->zero_nr, layout_answer);
+	if (status == 0 && r->zero_nr) {
+		/* the node hears of the whole run */
+		r->nr = MAX(r->nr, r->zero_blk + r->zero_nr - r->blk);
+		data_fill_unwritten(r, r->zero_blk, r->zero_nr, layout_answer);
 	} else {
 		layout_answer(r, status);
 	}
@@ -179,14 +178,17 @@ static void layout_alloc(struct request *r, int status)
 {
 	const struct csvp_layout *b = r->body;
 
+	r->zero_nr = 0;
 	if (status) {
 		finish(r, status);
-		return;
-	}
-	if (le32_get(b->flags) & CSVP_LAYOUT_ZERO_AHEAD) {
+	} else if (le32_get(b->flags) & CSVP_LAYOUT_ZERO_AHEAD) {
 		zero_window(r);
 		alloc_range(r, r->zero_blk, r->zero_nr, layout_alloced);
 	} else {
+		if (r->attr.base) { /* what is to be written next may show through until then */
+			r->zero_blk = r->blk;
+			r->zero_nr = r->nr;
+		}
 		alloc_range(r, r->blk, r->nr, layout_alloced);
 	}
 }
@@ -197,6 +199,8 @@ static void layout_attr(struct request *r, int status)
 		finish(r, status);
 	else if (r->attr.data_kind == 1)
 		data_uninline(r, layout_alloc);
+	else if (r->attr.base) /* the place changes of what others may have cached */
+		section_recall(r, ~NODE_BIT(r->node), CSVP_NONE, layout_alloc);
 	else
 		layout_alloc(r, 0);
 }
@@ -451,6 +455,7 @@ static int run_shrink(struct request *r, struct csv_txn *txn)
 
 	if (err)
 		return err;
+	r->base = r->attr.base;
 	uint64_t size = r->size, blk = DIV_ROUND_UP(size, BLK);
 	r->left = 0;
 	if (r->attr.data_kind == 2)
@@ -476,6 +481,8 @@ static int run_shrink(struct request *r, struct csv_txn *txn)
 
 static void shrink_next(struct request *r, int status)
 {
+	if (status == 0 && r->base && !r->attr.base)
+		orphan_check(r->coord, r->base); /* it may have been the last that needed it */
 	if (status || r->left == 0)
 		finish(r, status);
 	else

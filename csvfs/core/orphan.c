@@ -60,7 +60,7 @@ int csv_orphan_free(struct csv_txn *txn, uint64_t ino)
 	}
 	if (err)
 		return err;
-	if (le64_get(inode.rec.tree.blk) != 0)
+	if (le64_get(inode.rec.tree.blk) != 0 || le64_get(inode.rec.base) != 0)
 		return -EBUSY;
 	err = csv_tree_remove(txn, &tree, ino);
 	if (!err)

@@ -61,6 +61,13 @@ void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 	struct fuse_file_info *fi);
 void fop_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 
+/* fuse_clone.c */
+void fop_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+	struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+	struct fuse_file_info *fi_out, size_t len, int flags);
+void fop_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
+	unsigned flags, const void *in, size_t in_bytes, size_t out_bytes);
+
 /* fuse_meta.c */
 /* A request to the coordinator on behalf of a FUSE request. */
 struct fcall {

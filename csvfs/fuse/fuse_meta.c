@@ -92,7 +92,7 @@ void attr_to_stat(struct stat *st, const struct csvp_attr *a)
 	};
 }
 
-/* No timeouts: another node may change it, and only the token tells (docs/DESIGN.md, 8). */
+/* No timeouts: another node may change it, and only the token tells (docs/DESIGN.md, 9). */
 void attr_to_entry(struct fuse_entry_param *e, const struct csvp_attr *a)
 {
 	*e = (struct fuse_entry_param){ .ino = le64_get(a->ino), .generation = 1 };
@@ -576,4 +576,6 @@ const struct fuse_lowlevel_ops fuse_meta_ops = {
 	.statfs = fop_statfs,
 	.fallocate = fop_fallocate,
 	.lseek = fop_lseek,
+	.copy_file_range = fop_copy_file_range,
+	.ioctl = fop_ioctl,
 };

@@ -283,7 +283,7 @@ static int layout_apply(struct node_io *io, struct csvp_in *in)
 	ni->is_inline = le32_get(body->is_inline);
 	for (uint32_t i = 0; i < le32_get(body->nr_extents); i++) {
 		const struct csvp_extent *e = csvp_get(in, sizeof(*e));
-		if (!e || le32_get(e->state) > CSV_WRITTEN || !le64_get(e->nr) ||
+		if (!e || le32_get(e->state) > CSV_SHARED || !le64_get(e->nr) ||
 			!range_ok(le64_get(e->blk), le64_get(e->nr), INT64_MAX / NODE_BLK) ||
 			!range_ok(le64_get(e->phys), le64_get(e->nr), INT64_MAX / NODE_BLK))
 			return -EPROTO;

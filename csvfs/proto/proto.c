@@ -147,6 +147,8 @@ const char *csvp_op_name(unsigned op)
 		[CSVP_SEEK] = "SEEK",
 		[CSVP_STATFS] = "STATFS",
 		[CSVP_SYNC] = "SYNC",
+		[CSVP_CLONE] = "CLONE",
+		[CSVP_MAP] = "MAP",
 		[CSVP_RECALL] = "RECALL",
 		[CSVP_TIMES] = "TIMES",
 	};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Messages between a node and the coordinator (docs/DESIGN.md, 7). The same bytes go in-process on
+ * Messages between a node and the coordinator (docs/DESIGN.md, 8). The same bytes go in-process on
  * the coordinator itself and as frames of util/stream.h between nodes.
  *
  * A request (node to coordinator) or a callback (coordinator to node) is a csvp_hdr and the struct of
@@ -41,6 +41,8 @@ enum csvp_op {
 	CSVP_SEEK,	   /* csvp_seek -> csvp_size (the offset) */
 	CSVP_STATFS,	   /* nothing -> csvp_statfs */
 	CSVP_SYNC,	   /* nothing -> nothing; what was answered before is stable */
+	CSVP_CLONE,	   /* csvp_clone -> csvp_size (of dst) */
+	CSVP_MAP,	   /* csvp_map -> csvp_layout_reply, csvp_extent[]; takes no token */
 
 	CSVP_RECALL = 64, /* callback: csvp_recall -> csvp_recall_reply */
 	CSVP_TIMES,	  /* callback: csvp_ino -> csvp_recall_reply; the token stays */
@@ -58,7 +60,7 @@ struct csvp_hdr {
 	struct le32 status;  /* 0x0c reply: 0 or a negative code in two's complement */
 	struct le64 xid;     /* 0x10 the asking side's number */
 	struct le64 epoch;   /* 0x18 of the coordinator that is meant or answers */
-	struct le64 seq;     /* 0x20 with slot: exactly once (docs/DESIGN.md, 5) */
+	struct le64 seq;     /* 0x20 with slot: exactly once (docs/DESIGN.md, 6) */
 	struct le16 slot;    /* 0x28 CSVP_NO_SLOT: may be carried out twice */
 	struct le16 pad0;    /* 0x2a */
 	struct le32 len;     /* 0x2c of the whole message */
@@ -182,6 +184,18 @@ struct csvp_layout_reply { /* nr_extents csvp_extent, then inline_len bytes foll
 	struct le32 nr_extents;
 	struct le32 inline_len; /* of an inline file: all of its bytes */
 	struct le32 is_inline;
+};
+
+struct csvp_map {
+	struct le64 ino;
+	struct le64 blk, nr; /* as in csvp_layout */
+};
+
+/* Bytes [off, off + len) of src become those of dst, too, without being copied. */
+struct csvp_clone {
+	struct le64 src, dst;
+	struct le64 off_bytes, len_bytes;
+	struct le64 now_ns;
 };
 
 struct csvp_range { /* 4 KiB blocks of the file */
