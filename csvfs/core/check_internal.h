@@ -93,4 +93,11 @@ int check_dir(struct check *c, uint64_t index, const struct csv_inode_rec *rec, 
 /* Names against inodes: links, parents, what cannot be reached. */
 void check_links(struct check *c);
 
+/* ---- check_xattr.c ---- */
+
+int check_xattrs(struct check *c, uint64_t ino, const struct csv_tree_root *root,
+	const char *whose, uint64_t *ret_nr_blks) __attribute__((warn_unused_result));
+int check_symlink(struct check *c, uint64_t ino, const struct csv_inode_rec *rec,
+	const char *whose, uint64_t *ret_nr_blks) __attribute__((warn_unused_result));
+
 #endif

@@ -69,12 +69,16 @@ static int inode_init(struct csv_inode *inode, uint64_t dir, const struct csv_at
 	}
 	if (fmt != S_IFLNK)
 		return 0;
-	if (target_len > CSV_INLINE_MAX)
+	if (target_len > CSV_SYMLINK_MAX)
 		return -ENAMETOOLONG;
 	if (target_len == 0 || memchr(target, 0, target_len))
 		return -EINVAL;
-	rec->kind = CSV_DATA_INLINE;
 	rec->size = le64_of(target_len);
+	if (target_len > CSV_INLINE_MAX) {
+		rec->kind = CSV_DATA_TREE;
+		return 0;
+	}
+	rec->kind = CSV_DATA_INLINE;
 	rec->inline_len = le16_of(target_len);
 	memcpy(inode->data, target, target_len);
 	return 0;
@@ -103,6 +107,8 @@ int csv_create(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len
 		err = -EMLINK;
 	if (!err)
 		err = csv_inode_insert(txn, &inode);
+	if (!err && S_ISLNK(proto->mode) && inode.rec.kind == CSV_DATA_TREE)
+		err = csv_symlink_put(txn, &inode, target);
 	if (!err)
 		err = csv_dir_add(txn, &d, &found, &inode, proto->ctime_ns);
 	if (err)

@@ -105,6 +105,10 @@ int csv_extent_punch(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t n
 		return err;
 	if (csv_inode_fmt(&inode) == S_IFDIR && le64_get(inode.rec.tree.blk) != 0)
 		return -EISDIR;
+	if (csv_inode_fmt(&inode) == S_IFLNK) { /* its tree holds its target */
+		*ret_left = 0;
+		return 0;
+	}
 	if (checked_add(blk, nr, &p.end) || p.end > CSV_FILE_MAX_BLKS)
 		p.end = CSV_FILE_MAX_BLKS;
 	p.to_end = p.end == CSV_FILE_MAX_BLKS;

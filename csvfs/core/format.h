@@ -162,7 +162,7 @@ struct csv_inode_rec {
 	struct le64 rdev;	    /* 0x48 */
 	struct le64 parent;	    /* 0x50 directory: where ".." leads */
 	struct csv_tree_root tree;  /* 0x58 extents or directory entries */
-	struct csv_tree_root xattrs; /* 0x68 empty so far */
+	struct csv_tree_root xattrs; /* 0x68 extended attributes */
 	struct le64 tree_owner;	    /* 0x78 owner in the nodes of tree; 0 = this inode's number */
 	uint8_t kind;		    /* 0x80 enum csv_data_kind */
 	uint8_t pad0;		    /* 0x81 */
@@ -172,7 +172,8 @@ struct csv_inode_rec {
 	struct le64 base_blks;	    /* 0x90 it shows through in blocks below this one */
 	struct le64 base_nr_blks;   /* 0x98 what it and those below it count in nr_blks */
 	struct le32 refs;	    /* 0xa0 layer: inodes right above */
-	uint8_t reserved[0xc0 - 0xa4];
+	struct le32 xattr_blks;	    /* 0xa4 nodes of the tree of attributes; nr_blks is without them */
+	uint8_t reserved[0xc0 - 0xa8];
 };
 static_assert(sizeof(struct csv_inode_rec) == 0xc0, "format");
 #define CSV_INLINE_MAX 1024u
@@ -198,6 +199,19 @@ struct csv_dirent_rec {
 	char name[]; /* 1 to 255 bytes, no NUL, no '/' */
 };
 static_assert(sizeof(struct csv_dirent_rec) == 10, "format");
+
+/*
+ * Values of an inode's tree of extended attributes. Key: hash (47 bits) << 16 | collision index << 8 |
+ * piece. Piece 0 is this, with the beginning of the value; pieces 1 and up are more of it, each but
+ * the last of CSV_TREE_VALUE_MAX bytes.
+ */
+struct csv_xattr_rec {
+	struct le32 value_len;
+	uint8_t name_len; /* 1 to 255 */
+	uint8_t pad[3];
+	char name[]; /* then the value's first bytes */
+};
+static_assert(sizeof(struct csv_xattr_rec) == 8, "format");
 
 /* The last results of a node's requests (exactly once). */
 struct csv_session_slot {

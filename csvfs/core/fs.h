@@ -26,6 +26,7 @@ struct csv_fs;
 struct csv_txn;
 
 #define CSV_NAME_MAX 255u
+#define CSV_SYMLINK_MAX 4095u /* bytes of a symlink's target */
 
 /* ---- superblock ---- */
 
@@ -122,6 +123,7 @@ int csv_statfs(struct csv_txn *txn, struct csv_statfs *ret) __attribute__((warn_
 
 struct csv_attr {
 	uint64_t ino;
+	bool has_xattrs;
 	uint32_t mode, nlink, uid, gid, projid;
 	uint64_t size, nr_blks; /* bytes; allocated 4 KiB blocks */
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
@@ -180,7 +182,8 @@ int csv_rename(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len
 	struct csv_attr *ret_moved, struct csv_attr *ret_replaced)
 	__attribute__((warn_unused_result, nonnull));
 
-/* -EINVAL: not a symlink. *len: room in, length out; not NUL-terminated. */
+/* -EINVAL: not a symlink. *len: room in (CSV_SYMLINK_MAX for all of it), length out; not
+ * NUL-terminated. */
 int csv_readlink(struct csv_txn *txn, uint64_t ino, char *buf, uint32_t *len)
 	__attribute__((warn_unused_result, nonnull));
 
@@ -271,12 +274,58 @@ int csv_inline_drop(struct csv_txn *txn, uint64_t ino)
 int csv_clone(struct csv_txn *txn, uint64_t src, uint64_t dst, uint64_t off, uint64_t len,
 	int64_t now_ns, struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
 
+/* ---- extended attributes; a name is name_len bytes, 1 to 255, without NUL ---- */
+
+#define CSV_XATTR_VALUE_MAX 65536u
+#define CSV_XATTR_LIST_MAX 65536u /* bytes of all names of an inode */
+#define CSV_XATTR_CREATE 1u	  /* as Linux's XATTR_* */
+#define CSV_XATTR_REPLACE 2u
+/* Of these two csv_acl_set() keeps the value in step with the mode. */
+#define CSV_ACL_ACCESS "system.posix_acl_access"
+#define CSV_ACL_DEFAULT "system.posix_acl_default"
+
+/* *len: room in (0 = only the length is asked for), length out. -ENODATA, -ERANGE. */
+int csv_xattr_get(struct csv_txn *txn, uint64_t ino, const char *name, uint32_t name_len, void *buf,
+	uint32_t *len) __attribute__((warn_unused_result, nonnull(1, 3, 6)));
+/* Replaces the whole value. -EEXIST, -ENODATA (flags), -E2BIG, -ENOSPC (also: too many names). */
+int csv_xattr_set(struct csv_txn *txn, uint64_t ino, const char *name, uint32_t name_len,
+	const void *value, uint32_t len, unsigned flags, int64_t now_ns)
+	__attribute__((warn_unused_result, nonnull(1, 3)));
+/* All names, each with a NUL. *len as above. -ERANGE. */
+int csv_xattr_list(struct csv_txn *txn, uint64_t ino, void *buf, uint32_t *len)
+	__attribute__((warn_unused_result, nonnull(1, 4)));
+/* -ENODATA. */
+int csv_xattr_remove(struct csv_txn *txn, uint64_t ino, const char *name, uint32_t name_len,
+	int64_t now_ns) __attribute__((warn_unused_result, nonnull));
+/* Removes some of them all, before the inode goes; *ret_left: call again. */
+int csv_xattr_clear(struct csv_txn *txn, uint64_t ino, bool *ret_left)
+	__attribute__((warn_unused_result, nonnull));
+
+/* Gives a file its access list, or a directory its default one, from the value of Linux's attribute
+ * (len 0: takes it away). The mode follows the access list; csv_inode_set() of a mode is followed by
+ * the list. drop_sgid: also take S_ISGID away. -EINVAL, -E2BIG, -EACCES (a default list for a file),
+ * -EOPNOTSUPP (symlink). */
+int csv_acl_set(struct csv_txn *txn, uint64_t ino, bool dflt, const void *value, uint32_t len,
+	bool drop_sgid, int64_t now_ns, struct csv_attr *ret)
+	__attribute__((warn_unused_result, nonnull(1, 8)));
+/* What a new inode gets from its directory: the default list, and the mode cut down by that; without
+ * one the mode is cut down by umask. */
+int csv_acl_inherit(struct csv_txn *txn, uint64_t dir, uint64_t ino, uint32_t umask,
+	struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
+
+/* Whether a file has what a write by an unprivileged user takes away (set-user-id, set-group-id with
+ * the right to execute, capabilities); and takes it away. */
+int csv_priv_get(struct csv_txn *txn, uint64_t ino, bool *ret)
+	__attribute__((warn_unused_result, nonnull));
+int csv_priv_drop(struct csv_txn *txn, uint64_t ino) __attribute__((warn_unused_result, nonnull));
+
 /* ---- orphans: inodes without a name ---- */
 
 /* The first orphan with a number above after; *ret = 0: none. */
 int csv_orphan_next(struct csv_txn *txn, uint64_t after, uint64_t *ret)
 	__attribute__((warn_unused_result, nonnull));
-/* Removes an orphan whose extents are all punched. -EBUSY: they are not. */
+/* Removes an orphan whose extents are all punched and whose attributes are cleared. -EBUSY: they are
+ * not. */
 int csv_orphan_free(struct csv_txn *txn, uint64_t ino)
 	__attribute__((warn_unused_result, nonnull));
 

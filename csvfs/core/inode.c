@@ -4,6 +4,7 @@
 
 #include "csvfs/core/inode_internal.h"
 #include "csvfs/core/root_internal.h"
+#include "csvfs/core/xattr_internal.h"
 #include "util/checked.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -38,8 +39,10 @@ static const char *kind_fault(const struct csv_inode_rec *rec)
 			return "is a symlink of another shape";
 		return NULL;
 	case CSV_DATA_TREE:
-		if ((fmt != S_IFREG && fmt != S_IFDIR) || inline_len)
-			return "has a tree, which only files and directories have";
+		if ((fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK) || inline_len)
+			return "has a tree, which only files, directories and symlinks have";
+		if (fmt == S_IFLNK && le64_get(rec->size) > CSV_SYMLINK_MAX)
+			return "is a symlink of another shape";
 		return NULL;
 	}
 	return "has data of an unknown kind";
@@ -67,6 +70,16 @@ static const char *layer_fault(const struct csv_inode_rec *rec, uint64_t ino)
 	return NULL;
 }
 
+static bool xattrs_ok(const struct csv_inode_rec *rec, const struct csv_geometry *geom)
+{
+	uint64_t blk = le64_get(rec->xattrs.blk);
+
+	if (!blk)
+		return rec->xattrs.level == 0 && le32_get(rec->xattr_blks) == 0;
+	return blk >= geom->ag0_blk && blk < geom->nr_blks &&
+		rec->xattrs.level <= CSV_TREE_MAX_LEVEL && le32_get(rec->xattr_blks) != 0;
+}
+
 int csv_inode_verify(const void *val, uint32_t len, uint64_t ino, const struct csv_geometry *geom,
 	const char **why)
 {
@@ -81,6 +94,8 @@ int csv_inode_verify(const void *val, uint32_t len, uint64_t ino, const struct c
 	*why = NULL;
 	if (ino == 0 || ino > LAST_INO)
 		*why = "has a number that no inode has";
+	else if (!xattrs_ok(rec, geom))
+		*why = "has attributes that lie in an impossible place";
 	else if (len != sizeof(*rec) + le16_get(rec->inline_len))
 		*why = "has a record length that differs from its inline length";
 	else if (!fmt_known(le32_get(rec->mode) & S_IFMT) || le32_get(rec->mode) > 0177777)
@@ -245,13 +260,15 @@ void csv_inode_attr(const struct csv_inode *inode, struct csv_attr *ret)
 
 	*ret = (struct csv_attr){
 		.ino = inode->ino,
+		.has_xattrs = le64_get(rec->xattrs.blk) != 0,
 		.mode = le32_get(rec->mode),
 		.nlink = le32_get(csv_inode_is_layer(rec) ? rec->refs : rec->nlink),
 		.uid = le32_get(rec->uid),
 		.gid = le32_get(rec->gid),
 		.projid = le32_get(rec->projid),
 		.size = le64_get(rec->size),
-		.nr_blks = le64_get(rec->nr_blks) + le64_get(rec->base_nr_blks),
+		.nr_blks = le64_get(rec->nr_blks) + le64_get(rec->base_nr_blks) +
+			le32_get(rec->xattr_blks),
 		.base = le64_get(rec->base),
 		.is_layer = csv_inode_is_layer(rec),
 		.atime_ns = (int64_t)le64_get(rec->atime_ns),
@@ -310,6 +327,8 @@ int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct
 		return -EINVAL;
 	if (mask & CSV_SET_MODE)
 		rec->mode = le32_of(csv_inode_fmt(&inode) | (attr->mode & 07777));
+	if (mask & CSV_SET_MODE)
+		err = csv_acl_mode_set(txn, &inode);
 	if (mask & CSV_SET_UID)
 		rec->uid = le32_of(attr->uid);
 	if (mask & CSV_SET_GID)
@@ -326,7 +345,8 @@ int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct
 		rec->mtime_ns = later(rec->mtime_ns, attr->mtime_ns);
 		rec->ctime_ns = later(rec->ctime_ns, attr->ctime_ns);
 	}
-	err = csv_inode_store(txn, &inode);
+	if (!err)
+		err = csv_inode_store(txn, &inode);
 	if (!err && ret)
 		csv_inode_attr(&inode, ret);
 	return err;

@@ -73,6 +73,13 @@ static inline uint8_t csv_inode_dt(const struct csv_inode *inode)
 int csv_inode_load_file(struct csv_txn *txn, uint64_t ino, struct csv_inode *ret)
 	__attribute__((warn_unused_result));
 
+/* A target that is too long for the record: into the tree of a new symlink, which is stored; and out
+ * of it (inline.c). */
+int csv_symlink_put(struct csv_txn *txn, struct csv_inode *inode, const char *target)
+	__attribute__((warn_unused_result));
+int csv_symlink_drop(struct csv_txn *txn, struct csv_inode *inode)
+	__attribute__((warn_unused_result));
+
 /* Puts an inode whose nlink has become 0 on the orphan list (orphan.c). */
 int csv_orphan_add(struct csv_txn *txn, uint64_t ino) __attribute__((warn_unused_result));
 

@@ -122,6 +122,8 @@ static int freeze(struct csv_txn *txn, struct csv_inode *inode)
 	layer.rec.flags = le32_of(CSV_INODE_LAYER);
 	layer.rec.nlink = le32_of(0);
 	layer.rec.refs = le32_of(1);
+	layer.rec.xattrs = (struct csv_tree_root){ 0 }; /* those stay with the file */
+	layer.rec.xattr_blks = le32_of(0);
 	layer.rec.tree_owner = le64_of(csv_inode_tree_owner(rec, inode->ino));
 	err = csv_inode_insert(txn, &layer);
 	if (err)

@@ -60,6 +60,13 @@ int csv_orphan_free(struct csv_txn *txn, uint64_t ino)
 	}
 	if (err)
 		return err;
+	if (le64_get(inode.rec.xattrs.blk) != 0)
+		return -EBUSY;
+	if (csv_inode_fmt(&inode) == S_IFLNK && inode.rec.kind == CSV_DATA_TREE) {
+		err = csv_symlink_drop(txn, &inode);
+		if (err)
+			return err;
+	}
 	if (le64_get(inode.rec.tree.blk) != 0 || le64_get(inode.rec.base) != 0)
 		return -EBUSY;
 	err = csv_tree_remove(txn, &tree, ino);

@@ -182,6 +182,7 @@ static int xattrs_there(struct csv_txn *txn, void *arg)
 	int err = load(txn, at.file);
 
 	inode.rec.xattrs = inode.rec.tree;
+	inode.rec.xattr_blks = le32_of(1);
 	return err ? err : csv_inode_store(txn, &inode);
 }
 
@@ -555,7 +556,7 @@ static const struct corrupter {
 	{ "dir-parent", dir_parent_wrong },
 	{ "dir-names", dir_names_wrong },
 	{ "dir-loop", dir_loop },
-	{ "unknown-tree", xattrs_there },
+	{ "dup-block", xattrs_there },
 	{ "unknown-tree", shares_there },
 	{ "no-root", no_root },
 	{ "unreachable", unreachable },
