@@ -79,6 +79,7 @@ struct request {
 	uint32_t nr_ext;
 	uint8_t inline_data[1024];
 	uint32_t inline_len;
+	bool has_priv;
 
 	/* of multi-step requests */
 	void (*step)(struct request *r, int status); /* what the op's done calls */
@@ -200,6 +201,13 @@ void data_own(struct request *r, uint64_t blk, uint64_t nr,
 	void (*then)(struct request *r, int status));
 /* Whether r's node is still the mount that asked, on the same connection. */
 bool request_live(const struct request *r);
+
+/* coord_xattr.c */
+int run_getxattr(struct request *r, struct csv_txn *txn);
+int run_listxattr(struct request *r, struct csv_txn *txn);
+int run_removexattr(struct request *r, struct csv_txn *txn);
+void start_setxattr(struct request *r);
+void reply_xattr(struct request *r);
 
 /* coord_orphan.c */
 /* Frees ino if it has no name and nobody has it open. Not before all opens are known (C6):

@@ -32,17 +32,24 @@ static int run_lookup(struct request *r, struct csv_txn *txn)
 		      -EPROTO;
 }
 
-/* What is made in a set-group-id directory gets its group; a directory passes the bit on. */
-static int inherit_group(struct csv_txn *txn, uint64_t dir, struct csv_attr *proto)
+/* What is made in a set-group-id directory gets its group; a directory passes the bit on. The umask
+ * counts unless there may be a default list: *ret_list. */
+static int inherit(struct csv_txn *txn, uint64_t dir, uint32_t umask, struct csv_attr *proto,
+	bool *ret_list)
 {
 	struct csv_attr attr;
 	int err = csv_inode_get(txn, dir, &attr);
 
-	if (err || !S_ISDIR(attr.mode) || !(attr.mode & S_ISGID))
+	if (err)
 		return err;
-	proto->gid = attr.gid;
-	if (S_ISDIR(proto->mode))
-		proto->mode |= S_ISGID;
+	if (S_ISDIR(attr.mode) && (attr.mode & S_ISGID)) {
+		proto->gid = attr.gid;
+		if (S_ISDIR(proto->mode))
+			proto->mode |= S_ISGID;
+	}
+	*ret_list = attr.has_xattrs && !S_ISLNK(proto->mode);
+	if (!*ret_list && !S_ISLNK(proto->mode))
+		proto->mode &= ~(umask & 0777);
 	return 0;
 }
 
@@ -64,13 +71,18 @@ static int run_create(struct request *r, struct csv_txn *txn)
 		.btime_ns = now,
 	};
 
+	bool list;
+
 	if (!name || !target)
 		return -EPROTO;
-	int err = inherit_group(txn, le64_get(b->dir), &proto);
-	if (err)
-		return err;
-	return csv_create(txn, le64_get(b->dir), name, le32_get(b->name_len), &proto, target,
-		le32_get(b->target_len), &r->attr);
+	int err = inherit(txn, le64_get(b->dir), le32_get(b->umask), &proto, &list);
+	if (!err)
+		err = csv_create(txn, le64_get(b->dir), name, le32_get(b->name_len), &proto, target,
+			le32_get(b->target_len), &r->attr);
+	if (!err && list)
+		err = csv_acl_inherit(txn, le64_get(b->dir), r->attr.ino, le32_get(b->umask),
+			&r->attr);
+	return err;
 }
 
 static void after_create(struct request *r)
@@ -135,13 +147,17 @@ static int run_readlink(struct request *r, struct csv_txn *txn)
 {
 	const struct csvp_ino *b = r->body;
 
-	r->inline_len = sizeof(r->inline_data);
-	return csv_readlink(txn, le64_get(b->ino), (char *)r->inline_data, &r->inline_len);
+	if (!r->io_buf)
+		r->io_buf = malloc(CSV_SYMLINK_MAX);
+	if (!r->io_buf)
+		return -ENOMEM;
+	r->inline_len = CSV_SYMLINK_MAX;
+	return csv_readlink(txn, le64_get(b->ino), r->io_buf, &r->inline_len);
 }
 
 static void reply_readlink(struct request *r)
 {
-	csvp_put_bytes(&r->reply, r->inline_data, r->inline_len);
+	csvp_put_bytes(&r->reply, r->io_buf, r->inline_len);
 }
 
 struct readdir_fill {
@@ -264,8 +280,14 @@ static int run_setattr(struct request *r, struct csv_txn *txn)
 		.ctime_ns = (int64_t)le64_get(b->ctime_ns),
 	};
 
-	return csv_inode_set(txn, le64_get(b->ino), le32_get(b->mask) & ~(unsigned)CSV_SET_SIZE,
-		&set, &r->attr);
+	unsigned mask = le32_get(b->mask) & ~(unsigned)CSV_SET_SIZE;
+	int err = csv_inode_set(txn, le64_get(b->ino), mask, &set, &r->attr);
+
+	if (err || !(mask & (CSV_SET_UID | CSV_SET_GID)) || S_ISDIR(r->attr.mode))
+		return err;
+	/* Another owner's program: it gives no rights any more. */
+	err = csv_priv_drop(txn, le64_get(b->ino));
+	return err ? err : csv_inode_get(txn, le64_get(b->ino), &r->attr);
 }
 
 static void setattr_go(struct request *r, int status)
@@ -282,6 +304,8 @@ static void start_setattr(struct request *r)
 		request_finish(r, err);
 	else if (le32_get(b->mask) & CSV_SET_SIZE)
 		start_setattr_size(r);
+	else if ((le32_get(b->mask) & CSV_SET_MODE) && (le32_get(b->mode) & (S_ISUID | S_ISGID)))
+		section_enter(r, ALL_NODES, CSVP_NONE, setattr_go); /* writers must ask (has_priv) */
 	else if (le32_get(b->mask) & (CSV_SET_MTIME | CSV_SET_ATIME))
 		/* Times that are set by hand must not be overtaken by what writers still hold. */
 		section_enter(r, ALL_NODES, CSVP_READ, setattr_go);
@@ -393,4 +417,9 @@ const struct op_desc coord_ops[CSVP_OP_LIMIT] = {
 	[CSVP_SYNC] = { 0, start_sync },
 	[CSVP_CLONE] = { sizeof(struct csvp_clone), start_clone, .reply = reply_size, .once = true },
 	[CSVP_MAP] = { sizeof(struct csvp_map), .run = run_map, .reply = reply_layout },
+	[CSVP_GETXATTR] = { sizeof(struct csvp_xattr), .run = run_getxattr, .reply = reply_xattr },
+	[CSVP_SETXATTR] = { sizeof(struct csvp_xattr), start_setxattr, .once = true },
+	[CSVP_LISTXATTR] = { sizeof(struct csvp_xattr), .run = run_listxattr,
+		.reply = reply_xattr },
+	[CSVP_REMOVEXATTR] = { sizeof(struct csvp_xattr), .run = run_removexattr, .once = true },
 };

@@ -33,6 +33,12 @@ static int run_punch(struct request *r, struct csv_txn *txn)
 		if (err || r->left)
 			return err;
 	}
+	if (attr.has_xattrs) {
+		bool left;
+		err = csv_xattr_clear(txn, r->ci->hash.key, &left);
+		r->left = 1; /* and the rest in a transaction of its own */
+		return err;
+	}
 	return csv_orphan_free(txn, r->ci->hash.key);
 }
 

@@ -96,7 +96,8 @@ static void alloc_range(struct request *r, uint64_t blk, uint64_t nr,
 static int map_around(struct request *r, struct csv_txn *txn)
 {
 	const struct csvp_layout *b = r->body;
-	uint64_t start = le32_get(b->flags) ? r->blk : ALIGN_DOWN(r->blk, MAP_AROUND_BLKS);
+	bool alloc = le32_get(b->flags) & (CSVP_LAYOUT_ALLOC | CSVP_LAYOUT_ZERO_AHEAD);
+	uint64_t start = alloc ? r->blk : ALIGN_DOWN(r->blk, MAP_AROUND_BLKS);
 	uint64_t end = r->blk + r->nr;
 	int err = csv_extent_map(txn, ino_of(r), start, end - start, r->ext, CSVP_MAX_EXTENTS,
 		&r->nr_ext);
@@ -111,8 +112,13 @@ static int map_around(struct request *r, struct csv_txn *txn)
 
 static int run_layout_map(struct request *r, struct csv_txn *txn)
 {
+	const struct csvp_layout *b = r->body;
 	int err = run_attr(r, txn);
 
+	if (!err && (le32_get(b->flags) & CSVP_LAYOUT_DROP_PRIV))
+		err = csv_priv_drop(txn, ino_of(r));
+	if (!err)
+		err = csv_priv_get(txn, ino_of(r), &r->has_priv);
 	r->nr_ext = 0;
 	r->inline_len = 0;
 	if (!err && r->attr.data_kind == 1) {
@@ -268,6 +274,7 @@ void reply_layout(struct request *r)
 	out->nr_extents = le32_of(r->nr_ext);
 	out->inline_len = le32_of(r->inline_len);
 	out->is_inline = le32_of(r->attr.data_kind == 1);
+	out->has_priv = le32_of(r->has_priv);
 	for (uint32_t i = 0; i < r->nr_ext; i++) {
 		struct csvp_extent *e = csvp_put(&r->reply, sizeof(*e));
 		if (!e)
@@ -400,7 +407,7 @@ static int run_write_inline(struct request *r, struct csv_txn *txn)
 		return err;
 	if (!bytes)
 		return -EPROTO;
-	uint64_t off = le32_get(b->append) ? r->attr.size : le64_get(b->off_bytes);
+	uint64_t off = le32_get(b->flags) & CSVP_INLINE_APPEND ? r->attr.size : le64_get(b->off_bytes);
 	if (r->attr.data_kind == 2 || r->attr.size > INLINE_BYTES || !range_ok(off, len, INLINE_BYTES))
 		return -EFBIG;
 	memset(r->inline_data, 0, sizeof(r->inline_data));
@@ -414,6 +421,11 @@ static int run_write_inline(struct request *r, struct csv_txn *txn)
 	err = csv_inline_set(txn, ino_of(r), r->inline_data, (uint32_t)size);
 	if (err)
 		return err == -EINVAL ? -EFBIG : err; /* space was allocated ahead: not inline */
+	if (le32_get(b->flags) & CSVP_INLINE_DROP_PRIV) {
+		err = csv_priv_drop(txn, ino_of(r));
+		if (err)
+			return err;
+	}
 	struct csv_attr set = { .mtime_ns = (int64_t)le64_get(b->wrote_ns),
 		.ctime_ns = (int64_t)le64_get(b->wrote_ns) };
 	err = csv_inode_set(txn, ino_of(r), CSV_SET_MTIME_MAX, &set, &r->attr);

@@ -68,6 +68,13 @@ void fop_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 void fop_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
 	unsigned flags, const void *in, size_t in_bytes, size_t out_bytes);
 
+/* fuse_xattr.c */
+void fop_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void fop_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+	int flags);
+void fop_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void fop_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
 /* fuse_meta.c */
 /* A request to the coordinator on behalf of a FUSE request. */
 struct fcall {
@@ -79,6 +86,7 @@ struct fcall {
 	uint64_t ino, off, parent; /* parent: READDIR from the start */
 	size_t size;
 	struct node_inode *ni;
+	void *arg; /* of the handler; freed with this */
 	uint32_t open_flags;
 	bool plus;
 };

@@ -2,6 +2,7 @@
 /* READ, WRITE and FSYNC: from the FUSE request to the device and back on one worker's thread. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 
 #include "csvfs/fuse/fuse_internal.h"
@@ -78,6 +79,8 @@ void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 {
 	struct fworker *w = fworker_self;
 	struct fio *f = calloc(1, sizeof(*f));
+	/* It stands before the payload (F2); libfuse does not hand on all of its flags. */
+	const struct fuse_write_in *write_in = (const struct fuse_write_in *)(const void *)buf - 1;
 
 	if (!f) {
 		fuse_reply_err(req, ENOMEM);
@@ -94,6 +97,7 @@ void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 	f->io.len_bytes = (uint32_t)size;
 	f->io.buf = (void *)(uintptr_t)buf;
 	f->io.append = fi->flags & O_APPEND;
+	f->io.drop_priv = write_in->write_flags & FUSE_WRITE_KILL_SUIDGID;
 	f->io.done = write_done;
 	w->nr_io++;
 	node_io_submit(&f->io);

@@ -31,6 +31,7 @@ static void fcall_done(struct node_call *call, int status, struct csvp_in *in)
 void fcall_free(struct fcall *f)
 {
 	atomic_fetch_sub(&f->mount->nr_calls, 1);
+	free(f->arg);
 	free(f);
 }
 
@@ -263,6 +264,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 		body->now_ns = le64_of((uint64_t)now_ns());
 		body->name_len = le32_of(len);
 		body->target_len = le32_of(target_len);
+		body->umask = le32_of(ctx->umask);
 	}
 	csvp_put_bytes(&f->call.msg, name, len);
 	csvp_put_bytes(&f->call.msg, target, target_len);
@@ -541,9 +543,12 @@ static void fop_init(void *userdata, struct fuse_conn_info *conn)
 {
 	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
 		FUSE_CAP_SPLICE_MOVE | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
-		FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC);
+		FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC |
+		/* the kernel does it for truncate and chown, and tells us of writes (fio_write) */
+		FUSE_CAP_HANDLE_KILLPRIV);
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_DIO | FUSE_CAP_ASYNC_READ |
-		FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_READDIRPLUS);
+		FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_READDIRPLUS |
+		FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK);
 	conn->max_background = 1024;
 	conn->congestion_threshold = 1024;
 	conn->time_gran = 1;
@@ -573,6 +578,10 @@ const struct fuse_lowlevel_ops fuse_meta_ops = {
 	.fsyncdir = fio_fsync,
 	.readdir = fop_readdir,
 	.readdirplus = fop_readdirplus,
+	.getxattr = fop_getxattr,
+	.setxattr = fop_setxattr,
+	.listxattr = fop_listxattr,
+	.removexattr = fop_removexattr,
 	.statfs = fop_statfs,
 	.fallocate = fop_fallocate,
 	.lseek = fop_lseek,

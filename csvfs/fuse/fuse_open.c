@@ -134,6 +134,7 @@ void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 		body->open = le32_of(1);
 		body->now_ns = le64_of((uint64_t)now_ns());
 		body->name_len = le32_of((uint32_t)strlen(name));
+		body->umask = le32_of(ctx->umask);
 	}
 	csvp_put_bytes(&f->call.msg, name, (uint32_t)strlen(name));
 	f->call.modifies = true;

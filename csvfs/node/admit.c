@@ -143,6 +143,10 @@ static enum admit admit_write(struct node_io *io)
 	io->exclusive = false;
 	if (ni->mode < CSVP_WRITE)
 		return fetch(io, CSVP_WRITE, 0);
+	/* Once is enough, whatever the answer was. */
+	if (io->drop_priv && ni->has_priv &&
+		!(io->fresh && (io->want_flags & CSVP_LAYOUT_DROP_PRIV)))
+		return fetch(io, CSVP_WRITE, CSVP_LAYOUT_DROP_PRIV);
 	bool gap = off > ni->size && ni->size % NODE_BLK;
 	io->exclusive = io->append || (off & mask) || (end & mask) || gap;
 	a = io->exclusive ? admit_exclusive(io) : admit_blocks(io, off, end, io->buf);

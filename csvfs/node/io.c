@@ -281,6 +281,7 @@ static int layout_apply(struct node_io *io, struct csvp_in *in)
 	ni->mode = le32_get(body->mode);
 	ni->size = le64_get(body->size);
 	ni->is_inline = le32_get(body->is_inline);
+	ni->has_priv = le32_get(body->has_priv);
 	for (uint32_t i = 0; i < le32_get(body->nr_extents); i++) {
 		const struct csvp_extent *e = csvp_get(in, sizeof(*e));
 		if (!e || le32_get(e->state) > CSV_SHARED || !le64_get(e->nr) ||
@@ -400,7 +401,8 @@ static void io_write_inline(struct node_io *io)
 		body->off_bytes = le64_of(io->off_bytes);
 		body->wrote_ns = le64_of(clock_real_ns());
 		body->len = le32_of(io->len_bytes);
-		body->append = le32_of(io->append);
+		body->flags = le32_of((io->append ? CSVP_INLINE_APPEND : 0) |
+			(io->drop_priv ? CSVP_INLINE_DROP_PRIV : 0));
 	}
 	csvp_put_bytes(&io->call.msg, io->buf, io->len_bytes);
 	io->call.modifies = true;

@@ -123,6 +123,7 @@ struct node_io {
 	void *buf;	    /* caller's; page-aligned avoids a copy. Read: room for len_bytes rounded
 			     * up to whole 4 KiB blocks at both ends (len + 8 KiB) */
 	bool append;	    /* write at the end of file, wherever that is */
+	bool drop_priv;	    /* a write that takes set-user-id and the like away */
 	/* Worker thread. Negative status, or 0 and the number of bytes; read: they begin at
 	 * buf + skip_bytes. May free io. */
 	void (*done)(struct node_io *io, int status, uint32_t nr_bytes, uint32_t skip_bytes);

@@ -19,6 +19,7 @@ struct node_inode {
 	enum csvp_mode mode;
 	uint64_t size; /* N3 */
 	bool is_inline;
+	bool has_priv; /* as csvp_layout_reply; goes with the token */
 	struct layout layout;
 	uint32_t inflight;
 	bool excl_busy;		     /* a counted I/O is exclusive */

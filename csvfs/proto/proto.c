@@ -149,6 +149,10 @@ const char *csvp_op_name(unsigned op)
 		[CSVP_SYNC] = "SYNC",
 		[CSVP_CLONE] = "CLONE",
 		[CSVP_MAP] = "MAP",
+		[CSVP_GETXATTR] = "GETXATTR",
+		[CSVP_SETXATTR] = "SETXATTR",
+		[CSVP_LISTXATTR] = "LISTXATTR",
+		[CSVP_REMOVEXATTR] = "REMOVEXATTR",
 		[CSVP_RECALL] = "RECALL",
 		[CSVP_TIMES] = "TIMES",
 	};

@@ -43,6 +43,10 @@ enum csvp_op {
 	CSVP_SYNC,	   /* nothing -> nothing; what was answered before is stable */
 	CSVP_CLONE,	   /* csvp_clone -> csvp_size (of dst) */
 	CSVP_MAP,	   /* csvp_map -> csvp_layout_reply, csvp_extent[]; takes no token */
+	CSVP_GETXATTR = 32, /* csvp_xattr, name -> csvp_size, value */
+	CSVP_SETXATTR,	   /* csvp_xattr, name, value -> nothing */
+	CSVP_LISTXATTR,	   /* csvp_xattr -> csvp_size, names, each with a NUL */
+	CSVP_REMOVEXATTR,  /* csvp_xattr, name -> nothing */
 
 	CSVP_RECALL = 64, /* callback: csvp_recall -> csvp_recall_reply */
 	CSVP_TIMES,	  /* callback: csvp_ino -> csvp_recall_reply; the token stays */
@@ -130,6 +134,8 @@ struct csvp_create { /* name_len, then target_len bytes follow */
 	struct le64 rdev;
 	struct le64 now_ns;
 	struct le32 name_len, target_len;
+	struct le32 umask; /* of the caller; where the directory has a default list it does not count */
+	struct le32 pad;
 };
 
 struct csvp_rename { /* name_len, then new_name_len bytes follow */
@@ -162,6 +168,7 @@ struct csvp_close {
 
 #define CSVP_LAYOUT_ALLOC 1u	  /* allocate holes of the range, unwritten (way 2) */
 #define CSVP_LAYOUT_ZERO_AHEAD 2u /* allocate, zero, map as written (way 3) */
+#define CSVP_LAYOUT_DROP_PRIV 4u  /* take set-user-id and the like away first */
 struct csvp_layout {
 	struct le64 ino;
 	struct le64 blk, nr; /* range of interest, 4 KiB blocks; nr 0 = only the token and size */
@@ -184,6 +191,8 @@ struct csvp_layout_reply { /* nr_extents csvp_extent, then inline_len bytes foll
 	struct le32 nr_extents;
 	struct le32 inline_len; /* of an inline file: all of its bytes */
 	struct le32 is_inline;
+	struct le32 has_priv; /* there is something that DROP_PRIV would take away */
+	struct le32 pad;
 };
 
 struct csvp_map {
@@ -212,12 +221,14 @@ struct csvp_commit {
 	struct le32 pad;
 };
 
+#define CSVP_INLINE_APPEND 1u	 /* at the end of file, off_bytes does not count */
+#define CSVP_INLINE_DROP_PRIV 2u /* as CSVP_LAYOUT_DROP_PRIV */
 struct csvp_write_inline { /* len bytes follow */
 	struct le64 ino;
 	struct le64 off_bytes;
 	struct le64 wrote_ns;
 	struct le32 len;
-	struct le32 append; /* 1 = at the end of file, off_bytes does not count */
+	struct le32 flags;
 };
 
 struct csvp_size {
@@ -239,6 +250,16 @@ struct csvp_seek {
 	struct le64 ino;
 	struct le64 off_bytes;
 	struct le32 data; /* 1 = SEEK_DATA, 0 = SEEK_HOLE */
+	struct le32 pad;
+};
+
+#define CSVP_XATTR_DROP_SGID 4u /* an access list: take S_ISGID away */
+struct csvp_xattr { /* name_len bytes follow, then the value (SETXATTR) */
+	struct le64 ino;
+	struct le64 now_ns;
+	struct le32 name_len;
+	struct le32 value_len; /* GETXATTR, LISTXATTR: room; 0 = only the length is asked for */
+	struct le32 flags;     /* CSV_XATTR_* */
 	struct le32 pad;
 };
 
