@@ -22,6 +22,9 @@ static const char usage[] =
 	"  coordinator move [NODE]  hand that role to NODE (number or name; default: any other)\n"
 	"  io [VOLUME]              rates and latencies, a line an interval\n"
 	"  log [VOLUME]             recent messages of the mount process\n"
+	"  image clone FILE NEW     a copy that shares the space of FILE, in no time\n"
+	"  image info FILE          how much of FILE is allocated, shared, in how many pieces\n"
+	"  image map FILE           where FILE lies on the volume\n"
 	"\n"
 	"VOLUME is a mount point, label, UUID or device; needed only where several are mounted.\n";
 
@@ -40,6 +43,8 @@ static const char common[] =
 #define TAKES_VOLUME 1u
 #define TAKES_NODE 2u
 #define TAKES_RATE 4u /* --interval, --count */
+#define TAKES_FILE 8u
+#define TAKES_NEW_FILE 16u
 
 static const struct command {
 	const char *object, *verb; /* verb NULL: there is none */
@@ -83,6 +88,20 @@ static const struct command {
 		"Usage: csvadm log [OPTION]... [VOLUME]\n"
 		"Print the recent messages of the volume's mount process, oldest first; it keeps 4,096,\n"
 		"also of levels that it does not print.\n" },
+	{ "image", "clone", false, TAKES_FILE | TAKES_NEW_FILE, adm_image_clone,
+		"Usage: csvadm image clone [OPTION]... FILE NEW\n"
+		"Make NEW a copy of FILE, on the same volume. It takes the same short time whatever the\n"
+		"size, and no space: both share what they have in common until one of them is written.\n"
+		"A virtual machine that runs from FILE goes on; NEW is what its disk held at one moment,\n"
+		"as after a loss of power. cp(1) does the same, a piece at a time.\n" },
+	{ "image", "info", true, TAKES_FILE, adm_image_info,
+		"Usage: csvadm image info [OPTION]... FILE\n"
+		"Show how much of FILE is written, allocated ahead, shared with clones or a hole, and in\n"
+		"how many pieces it lies on the volume.\n" },
+	{ "image", "map", false, TAKES_FILE, adm_image_map,
+		"Usage: csvadm image map [OPTION]... FILE\n"
+		"List where FILE lies on the volume, in bytes: offset in the file, length, offset on the\n"
+		"device, and state: written, shared (with clones), unwritten (allocated) or hole.\n" },
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -200,6 +219,16 @@ static int run(const struct command *c, struct adm *adm, const struct given *giv
 		return adm_fail(ADM_USAGE, "--wait belongs to csvadm coordinator move");
 	if (nr && (c->takes & TAKES_NODE))
 		adm->node = *rest++, nr--;
+	if (c->takes & TAKES_FILE) {
+		int wanted = c->takes & TAKES_NEW_FILE ? 2 : 1;
+		if (nr < wanted)
+			return adm_fail(ADM_USAGE, "give %s; see csvadm %s %s --help",
+				wanted == 2 ? "FILE and NEW" : "FILE", c->object, c->verb);
+		adm->file = rest[0];
+		adm->new_file = wanted == 2 ? rest[1] : NULL;
+		rest += wanted;
+		nr -= wanted;
+	}
 	if (nr && (c->takes & TAKES_VOLUME)) {
 		if (adm->volume)
 			return adm_fail(ADM_USAGE, "two volumes: \"%s\" and \"%s\"", adm->volume, *rest);

@@ -11,6 +11,7 @@
 #include "util/err.h"
 
 #define BLK 4096u
+#define BUF_BYTES (128u << 10) /* what programs should read and write at a time */
 
 int64_t now_ns(void)
 {
@@ -85,7 +86,7 @@ void attr_to_stat(struct stat *st, const struct csvp_attr *a)
 		.st_gid = le32_get(a->gid),
 		.st_rdev = le64_get(a->rdev),
 		.st_size = (off_t)le64_get(a->size),
-		.st_blksize = BLK,
+		.st_blksize = BUF_BYTES,
 		.st_blocks = (blkcnt_t)(le64_get(a->nr_blks) * (BLK / 512)),
 		.st_atim = to_timespec(a->atime_ns),
 		.st_mtim = to_timespec(a->mtime_ns),
