@@ -121,6 +121,8 @@ static int freeze(struct csv_txn *txn, struct csv_inode *inode)
 		return -EOPNOTSUPP;
 	layer.rec.flags = le32_of(CSV_INODE_LAYER);
 	layer.rec.nlink = le32_of(0);
+	memset(&layer.rec.xattrs, 0, sizeof(layer.rec.xattrs)); /* these stay with the name */
+	layer.rec.xattr_blks = le32_of(0);
 	layer.rec.refs = le32_of(1);
 	layer.rec.xattrs = (struct csv_tree_root){ 0 }; /* those stay with the file */
 	layer.rec.xattr_blks = le32_of(0);

@@ -25,6 +25,7 @@ static uint32_t *phys; /* content of the volume's blocks */
 static uint32_t last_content, last_name;
 
 CALL(extent_fill_next, c->ino, c->blk, c->nr, c->out)
+CALL(xattr_set, c->ino, c->name, c->len, c->buf, c->max, 0, 7)
 CALL(clone, c->ino, c->dir, c->blk, c->nr, 7, c->attr)
 
 static int t_clone(struct engine *e, uint64_t src, uint64_t dst, uint64_t off, uint64_t len,
@@ -60,6 +61,9 @@ static void make(struct engine *e, struct file *f)
 	snprintf(f->name, sizeof(f->name), "f%u", ++last_name);
 	CHECK_OK(t_create(e, 1, f->name, S_IFREG | 0644, &attr));
 	f->ino = attr.ino;
+	if (last_name % 2) /* an attribute stays with its file */
+		CHECK_OK(DO(e, xattr_set, .ino = f->ino, .name = "user.x", .len = 6, .buf = f->content,
+			.max = 2000));
 }
 
 /* Space of its own for what the range lacks, with what shows through there now. */
