@@ -25,6 +25,7 @@ static uint32_t *phys; /* content of the volume's blocks */
 static uint32_t last_content, last_name;
 
 CALL(extent_fill_next, c->ino, c->blk, c->nr, c->out)
+CALL(xattr_clear, c->ino, c->out)
 CALL(xattr_set, c->ino, c->name, c->len, c->buf, c->max, 0, 7)
 CALL(clone, c->ino, c->dir, c->blk, c->nr, 7, c->attr)
 
@@ -140,6 +141,7 @@ static void hole(struct engine *e, struct file *f, uint32_t blk, uint32_t nr)
 static void free_orphans(struct engine *e)
 {
 	uint64_t ino, left;
+	bool more;
 
 	for (;;) {
 		CHECK_OK(DO(e, orphan_next, .ino = 0, .ret64 = &ino));
@@ -149,6 +151,9 @@ static void free_orphans(struct engine *e)
 			CHECK_OK(DO(e, extent_punch, .ino = ino, .blk = 0, .nr = UINT64_MAX,
 				.ret64 = &left));
 		while (left);
+		do
+			CHECK_OK(DO(e, xattr_clear, .ino = ino, .out = &more));
+		while (more);
 		CHECK_OK(DO(e, orphan_free, .ino = ino));
 	}
 }
