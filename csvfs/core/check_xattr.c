@@ -23,11 +23,19 @@ struct attrs {
 	uint64_t nr_group, max_group, group_key;
 };
 
+static void drop(struct check *c, uint64_t key)
+{
+	check_fix(c, &(struct check_fix){ .kind = FIX_XATTR_DROP, .holder = c->holder,
+			     .key = key & ~0xffull });
+}
+
 static void attr_end(struct check *c, struct attrs *x)
 {
-	if (x->next < x->nr)
+	if (x->next < x->nr) {
 		check_say(c, "bad-xattr", "%s: an attribute ends after piece %u of %u (key 0x%llx)",
 			x->whose, x->next, x->nr, (ull)x->key);
+		drop(c, x->key);
+	}
 	x->nr = x->next = 0;
 }
 
@@ -42,9 +50,11 @@ static int check_twice(struct check *c, struct attrs *x, uint64_t key,
 	x->group_key = key >> 16;
 	for (uint64_t i = 0; i < x->nr_group; i++)
 		if (x->group[i].len == rec->name_len &&
-			memcmp(x->group[i].name, rec->name, rec->name_len) == 0)
+			memcmp(x->group[i].name, rec->name, rec->name_len) == 0) {
 			check_say(c, "xattr-twice", "%s has the same attribute twice (key 0x%llx)",
 				x->whose, (ull)key);
+			drop(c, key);
+		}
 	err = check_grow(&x->group, x->nr_group, &x->max_group, sizeof(*x->group));
 	if (err)
 		return err;
@@ -62,6 +72,7 @@ static int on_first(struct check *c, struct attrs *x, uint64_t key, const void *
 	if (csv_xattr_verify(key, val, len, &why)) {
 		check_say(c, "bad-xattr", "%s: an attribute %s (key 0x%llx)", x->whose, why,
 			(ull)key);
+		drop(c, key);
 		return 0;
 	}
 	x->key = key;
@@ -69,9 +80,11 @@ static int on_first(struct check *c, struct attrs *x, uint64_t key, const void *
 	x->value_len = le32_get(rec->value_len);
 	x->next = 1;
 	x->nr = csv_xattr_nr_pieces(x->name_len, x->value_len);
-	if (csv_xattr_hash(c->geom, rec->name, rec->name_len) >> 16 != key >> 16)
+	if (csv_xattr_hash(c->geom, rec->name, rec->name_len) >> 16 != key >> 16) {
 		check_say(c, "xattr-hash", "%s: an attribute in a wrong place (key 0x%llx)",
 			x->whose, (ull)key);
+		drop(c, key);
+	}
 	return check_twice(c, x, key, rec);
 }
 
@@ -85,6 +98,7 @@ static int on_piece(struct check *c, void *arg, uint64_t key, const void *val, u
 		len != csv_xattr_piece_len(x->name_len, x->value_len, x->next)) {
 		check_say(c, "bad-xattr", "%s: a piece that does not fit (key 0x%llx)", x->whose,
 			(ull)key);
+		drop(c, key);
 		x->nr = 0;
 		return 0;
 	}
@@ -96,8 +110,14 @@ int check_xattrs(struct check *c, uint64_t ino, const struct csv_tree_root *root
 	const char *whose, uint64_t *ret_nr_blks)
 {
 	struct attrs x = { .whose = whose };
-	int err = check_tree(c, root, ino, whose, on_piece, &x, ret_nr_blks);
+	uint64_t damage = c->structure;
+	int err;
 
+	c->in_xattrs = true;
+	err = check_tree(c, root, ino, whose, on_piece, &x, ret_nr_blks);
+	c->in_xattrs = false;
+	if (c->structure != damage) /* the pieces that are missing may be found */
+		x.nr = 0;
 	attr_end(c, &x);
 	free(x.group);
 	return err;
@@ -122,10 +142,14 @@ int check_symlink(struct check *c, uint64_t ino, const struct csv_inode_rec *rec
 	const char *whose, uint64_t *ret_nr_blks)
 {
 	struct target t = { 0 };
+	uint64_t damage = c->structure;
 	int err = check_tree(c, &rec->tree, ino, whose, on_target, &t, ret_nr_blks);
 
-	if (!err && rec->kind == CSV_DATA_TREE && (t.wrong || t.bytes != le64_get(rec->size)))
+	if (!err && c->structure == damage && rec->kind == CSV_DATA_TREE &&
+		(t.wrong || t.bytes != le64_get(rec->size))) {
 		check_say(c, "bad-symlink", "%s: a target of %llu bytes, %llu of which are there",
 			whose, (ull)le64_get(rec->size), (ull)t.bytes);
+		check_fix(c, &(struct check_fix){ .kind = FIX_SYMLINK, .ino = ino });
+	}
 	return err;
 }

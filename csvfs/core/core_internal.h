@@ -35,6 +35,7 @@ struct csv_buf {
 	uint64_t run;	       /* the run that touched it last */
 	uint32_t refs;	       /* running transaction, waiting operations, read, open compound */
 	enum csv_buf_state state;
+	int error;	       /* FAILED: why */
 	uint8_t type;	       /* enum csv_blk_type */
 	bool pinned;	       /* in the journal's open compound (a reference) */
 	bool dead;	       /* the block is free; the content serves the open compound only */

@@ -354,4 +354,27 @@ struct csv_check_report {
 int csv_check(struct csv_fs *fs, void (*msg)(void *arg, const char *text), void *arg,
 	struct csv_check_report *ret) __attribute__((warn_unused_result, nonnull(1, 4)));
 
+/* ---- repair (repair.c): offline ---- */
+
+struct csv_repair_opts {
+	bool write;	/* else it only looks: csv_check() with progress */
+	bool safe_only; /* what loses nothing: copies, counts, bitmaps */
+	int64_t now_ns; /* for inodes that are made */
+	void (*msg)(void *arg, const char *text);   /* for each error: "code: ..." */
+	void (*fixed)(void *arg, const char *text); /* for each repair */
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
+};
+struct csv_repair_report {
+	struct csv_check_report check; /* as found by this pass */
+	uint64_t fixed, failed;
+};
+/*
+ * One pass: checks the volume, and carries out the first stage (R2) of repairs that it needs. If
+ * anything was fixed the caller closes fs and begins anew with a new one, until nothing is left to be
+ * fixed. Blocks; the loop's only user is fs. 0 = ran through.
+ */
+int csv_repair(struct csv_fs *fs, const struct csv_repair_opts *opts,
+	struct csv_repair_report *ret) __attribute__((warn_unused_result, nonnull));
+
 #endif

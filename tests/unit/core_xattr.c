@@ -9,6 +9,7 @@
  */
 #include "csvfs/core/xattr_internal.h"
 #include "tests/unit/core_ops.h"
+#include "tests/unit/core_repair.h"
 #include "util/log.h"
 
 #define ROOT CSV_ROOT_INO
@@ -671,6 +672,8 @@ static void test_corrupters(void)
 		len = sizeof(got);
 		(void)!t_readlink(&e, victim_link, (char *)got, &len);
 		CHECK_OK(csv_fs_error(e.fs));
+		CHECK_EQ(repair_all(&e), 0);
+		t_check(&e);
 		CHECK_OK(engine_close(&e));
 		engine_done(&e);
 	}
