@@ -28,16 +28,15 @@
 #define STATES_LONG 250000u
 #endif
 
-static void run_seed(struct states *st, const struct workload *w, bool no_recall)
+static void run_workload(struct states *st, const struct workload *w, bool no_recall)
 {
 	uint64_t rnd = st->seed * 1000;
 	struct sim *sim = sim_new(rnd_next(&rnd), (uint64_t)w->journal_kib << 10, st->broken, no_recall);
-	uint8_t *base = malloc(SIM_BYTES);
+	struct snap base;
 	uint64_t first;
 
-	CHECK(base);
 	work_begin(sim, w);
-	memcpy(base, mem_bytes(sim->mem), SIM_BYTES);
+	snap_take(&base, mem_image(sim->mem));
 	first = sim_events(sim);
 	for (unsigned i = 0; i < 3; i++)
 		chaos_of(sim->dev)->slow[i] = 1 + rnd_next(&rnd) % 6;
@@ -50,21 +49,29 @@ static void run_seed(struct states *st, const struct workload *w, bool no_recall
 		if (!st->quiet)
 			fprintf(stderr, "replay: crash-%s %" PRIu64 " 0 0\n", st->workload, st->seed);
 	} else {
-		states_try(st, sim, first, base);
+		states_try(st, sim, first, &base);
 	}
 	sim_free(sim);
-	free(base);
+	snap_free(&base);
 }
 
-static int run_states(struct states *st, const struct workload *w)
+static void run_seed(struct states *st, bool no_recall)
+{
+	if (strcmp(st->workload, "mkfs") == 0)
+		mkfs_run(st);
+	else
+		run_workload(st, workload_find(st->workload), no_recall);
+}
+
+static int run_states(struct states *st)
 {
 	uint64_t t0 = clock_mono_ns(), lives = 0;
 
 	for (; !st->failed && st->nr < st->max; st->seed++, lives++)
-		run_seed(st, w, false);
+		run_seed(st, false);
 	printf("%s: %" PRIu64 " states at %" PRIu64 " cuts of %" PRIu64 " lives (%" PRIu64
 	       " of them crashes in replay, %" PRIu64 " freed orphans), %.1f s\n",
-		w->name, st->nr, st->nr_cuts, lives, st->nr_second, st->nr_reaped,
+		st->workload, st->nr, st->nr_cuts, lives, st->nr_second, st->nr_reaped,
 		(double)(clock_mono_ns() - t0) / 1e9);
 	return st->failed;
 }
@@ -86,18 +93,18 @@ static const struct twin {
 	{ "freed blocks are free at once (E5)", "punch", .hook = TWIN_REUSE },
 	{ "no record asks for a flush of data (E6)", "append", .hook = TWIN_NO_PREFLUSH },
 	{ "results of requests are not looked up", "takeover", .hook = TWIN_FORGET_SLOTS },
+	{ "mkfs does not flush between wiping and writing", "mkfs", .lying = true },
 	{ "no recalls", "punch", .no_recall = true },
 };
 
 static int run_twin(const struct twin *twin)
 {
-	const struct workload *w = workload_find(twin->workload);
-	struct states st = { .workload = w->name, .seed = 1, .every = 3, .nr_subsets = 8,
+	struct states st = { .workload = twin->workload, .seed = 1, .every = 3, .nr_subsets = 8,
 		.max = 40000, .lying = twin->lying, .broken = twin->broken, .quiet = true };
 
 	hook_twin = twin->hook;
 	for (; !st.failed && st.nr < st.max; st.seed++)
-		run_seed(&st, w, twin->no_recall);
+		run_seed(&st, twin->no_recall);
 	printf("%" PRIu64 " states, %s\n", st.nr, st.failed ? "found out" : "not found out");
 	return st.failed ? 42 : 0;
 }
@@ -139,15 +146,15 @@ static int run_twins(int only)
 
 /* ---- command line ---- */
 
-static int run_one(const struct workload *w, int nr, char **args)
+static int run_one(const char *workload, int nr, char **args)
 {
-	struct states st = { .workload = w->name, .every = 1, .nr_subsets = 6, .max = UINT64_MAX,
+	struct states st = { .workload = workload, .every = 1, .nr_subsets = 6, .max = UINT64_MAX,
 		.only = true };
 
 	st.seed = strtoull(args[0], NULL, 10);
 	for (int i = 1; i < nr && i <= 5; i++)
 		st.want[st.nr_want++] = strtoull(args[i], NULL, 10);
-	run_seed(&st, w, false);
+	run_seed(&st, false);
 	printf("%s: %" PRIu64 " states tried\n", st.failed ? "failed" : "passed", st.nr);
 	return st.failed;
 }
@@ -193,14 +200,15 @@ int main(int argc, char **argv)
 	for (unsigned n = 0; strcmp(args[0], "list") == 0 && workload_nth(n); n++)
 		puts(workload_nth(n)->name);
 	if (strcmp(args[0], "list") == 0)
-		return 0;
-	const struct workload *w = workload_find(strncmp(args[0], "crash-", 6) ? args[0] : args[0] + 6);
-	if (!w)
+		return puts("mkfs") < 0;
+	const char *workload = strncmp(args[0], "crash-", 6) ? args[0] : args[0] + 6;
+	if (!workload_find(workload) && strcmp(workload, "mkfs"))
 		usage();
 	if (nr > 3)
-		return run_one(w, nr - 1, args + 1);
-	struct states st = { .workload = w->name, .seed = nr > 2 ? strtoull(args[2], NULL, 10) : 1,
-		.every = 1, .nr_subsets = 6, .second_every = 400,
+		return run_one(workload, nr - 1, args + 1);
+	struct states st = { .workload = workload, .seed = nr > 2 ? strtoull(args[2], NULL, 10) : 1,
+		.every = 1, .nr_subsets = 6,
+		.second_every = strcmp(workload, "mkfs") ? 400 : 0,
 		.max = nr > 1 ? nr_states(args[1]) : STATES };
-	return run_states(&st, w);
+	return run_states(&st);
 }

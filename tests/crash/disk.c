@@ -2,53 +2,128 @@
 #include "tests/crash/disk.h"
 
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "blockdev/bdev_internal.h"
 #include "tests/unit/test.h"
+
+#define NR_BLKS (DISK_BYTES / BLK)
+
+/* ---- images ---- */
+
+static int junk_fd = -1;
+
+const uint8_t *junk_bytes(void)
+{
+	static uint64_t *junk;
+
+	if (junk)
+		return (const uint8_t *)junk;
+	junk_fd = memfd_create("junk", MFD_CLOEXEC);
+	CHECK(junk_fd >= 0 && ftruncate(junk_fd, DISK_BYTES) == 0);
+	junk = mmap(NULL, DISK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, junk_fd, 0);
+	CHECK(junk != MAP_FAILED);
+	for (uint64_t i = 0; i < DISK_BYTES / 8; i++)
+		junk[i] = 0x6a756e6b00000000 + i;
+	return (const uint8_t *)junk;
+}
+
+void image_init(struct image *im, const uint8_t *base)
+{
+	(void)junk_bytes();
+	im->base = base;
+	im->bytes = mmap(NULL, DISK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, junk_fd, 0);
+	CHECK(im->bytes != MAP_FAILED);
+	im->is_dirty = calloc(1, NR_BLKS);
+	im->dirty = calloc(NR_BLKS, sizeof(*im->dirty));
+	im->nr_dirty = 0;
+	CHECK(im->is_dirty && im->dirty);
+}
+
+void image_done(struct image *im)
+{
+	munmap(im->bytes, DISK_BYTES);
+	free(im->is_dirty);
+	free(im->dirty);
+}
+
+static void image_touch(struct image *im, uint64_t off, uint64_t len)
+{
+	for (uint64_t blk = off / BLK; blk * BLK < off + len; blk++) {
+		if (im->is_dirty[blk])
+			continue;
+		im->is_dirty[blk] = 1;
+		im->dirty[im->nr_dirty++] = (uint32_t)blk;
+	}
+}
+
+void image_put(struct image *im, uint64_t off_bytes, const void *data, uint64_t len_bytes)
+{
+	image_touch(im, off_bytes, len_bytes);
+	if (data)
+		memcpy(im->bytes + off_bytes, data, len_bytes);
+	else
+		memset(im->bytes + off_bytes, 0, len_bytes);
+}
+
+void image_reset(struct image *im)
+{
+	for (uint32_t i = 0; i < im->nr_dirty; i++) {
+		uint64_t off = (uint64_t)im->dirty[i] * BLK;
+
+		memcpy(im->bytes + off, im->base + off, BLK);
+		im->is_dirty[im->dirty[i]] = 0;
+	}
+	im->nr_dirty = 0;
+}
+
+void snap_take(struct snap *snap, const struct image *im)
+{
+	CHECK(im->base == junk_bytes());
+	snap->nr = im->nr_dirty;
+	snap->blk = calloc(snap->nr + 1, sizeof(*snap->blk));
+	snap->data = malloc((uint64_t)snap->nr * BLK + 1);
+	CHECK(snap->blk && snap->data);
+	for (uint32_t i = 0; i < snap->nr; i++) {
+		snap->blk[i] = im->dirty[i];
+		memcpy(snap->data + (uint64_t)i * BLK, im->bytes + (uint64_t)im->dirty[i] * BLK, BLK);
+	}
+}
+
+void snap_free(struct snap *snap)
+{
+	free(snap->blk);
+	free(snap->data);
+}
 
 /* ---- mem ---- */
 
 struct mem {
 	struct bdev bdev;
-	uint8_t *bytes;
-	const uint8_t *base;
-	uint8_t *is_dirty; /* by block */
-	uint32_t *dirty, nr_dirty;
+	struct image image;
 };
 
-static struct mem *to_mem(const struct bdev *bdev)
+struct image *mem_image(struct bdev *bdev)
 {
-	return container_of(bdev, struct mem, bdev);
-}
-
-static void mem_touch(struct mem *m, uint64_t off, uint64_t len)
-{
-	if (!m->base)
-		return;
-	for (uint64_t blk = off / BLK; blk * BLK < off + len; blk++) {
-		if (m->is_dirty[blk])
-			continue;
-		m->is_dirty[blk] = 1;
-		m->dirty[m->nr_dirty++] = (uint32_t)blk;
-	}
+	return &container_of(bdev, struct mem, bdev)->image;
 }
 
 static void mem_submit(struct bdev_queue *queue, struct bdev_io *io)
 {
-	struct mem *m = to_mem(queue->bdev);
+	struct image *im = mem_image(queue->bdev);
 	int err = 0;
 
 	switch (io->op) {
 	case BDEV_READ:
-		bdev_iov_from_buf(io->iov, io->nr_iov, m->bytes + io->off_bytes, io->len_bytes);
+		bdev_iov_from_buf(io->iov, io->nr_iov, im->bytes + io->off_bytes, io->len_bytes);
 		break;
 	case BDEV_WRITE:
-		mem_touch(m, io->off_bytes, io->len_bytes);
-		bdev_iov_to_buf(io->iov, io->nr_iov, m->bytes + io->off_bytes, io->len_bytes);
+		image_touch(im, io->off_bytes, io->len_bytes);
+		bdev_iov_to_buf(io->iov, io->nr_iov, im->bytes + io->off_bytes, io->len_bytes);
 		break;
 	case BDEV_WRITE_ZEROES:
-		mem_touch(m, io->off_bytes, io->len_bytes);
-		memset(m->bytes + io->off_bytes, 0, io->len_bytes);
+		image_put(im, io->off_bytes, NULL, io->len_bytes);
 		break;
 	case BDEV_FLUSH:
 		break;
@@ -60,11 +135,7 @@ static void mem_submit(struct bdev_queue *queue, struct bdev_io *io)
 
 static void mem_close(struct bdev *bdev)
 {
-	struct mem *m = to_mem(bdev);
-
-	free(m->bytes);
-	free(m->is_dirty);
-	free(m->dirty);
+	image_done(mem_image(bdev));
 }
 
 static const struct bdev_ops mem_ops = {
@@ -75,59 +146,16 @@ static const struct bdev_ops mem_ops = {
 };
 
 /* Below it is a ram device, which gives the geometry and is never asked. */
-struct bdev *mem_new(uint64_t size_bytes)
+struct bdev *mem_new(const uint8_t *base)
 {
 	struct bdev *ram, *bdev;
 	char uri[40];
 
-	snprintf(uri, sizeof(uri), "ram:%llu", (unsigned long long)size_bytes);
+	snprintf(uri, sizeof(uri), "ram:%llu", DISK_BYTES);
 	CHECK_OK(bdev_open(uri, NULL, &ram, NULL));
 	CHECK_OK(bdev_filter_new(&mem_ops, ram, &bdev));
-	struct mem *m = to_mem(bdev);
-	m->bytes = calloc(1, size_bytes);
-	m->is_dirty = calloc(1, size_bytes / BLK);
-	m->dirty = calloc(size_bytes / BLK, sizeof(*m->dirty));
-	CHECK(m->bytes && m->is_dirty && m->dirty);
+	image_init(mem_image(bdev), base);
 	return bdev;
-}
-
-uint8_t *mem_bytes(struct bdev *bdev)
-{
-	return to_mem(bdev)->bytes;
-}
-
-void mem_track(struct bdev *bdev, const uint8_t *base)
-{
-	struct mem *m = to_mem(bdev);
-
-	for (uint32_t i = 0; i < m->nr_dirty; i++)
-		m->is_dirty[m->dirty[i]] = 0;
-	m->nr_dirty = 0;
-	m->base = base;
-}
-
-void mem_reset(struct bdev *bdev)
-{
-	struct mem *m = to_mem(bdev);
-
-	for (uint32_t i = 0; i < m->nr_dirty; i++) {
-		uint64_t off = (uint64_t)m->dirty[i] * BLK;
-
-		memcpy(m->bytes + off, m->base + off, BLK);
-		m->is_dirty[m->dirty[i]] = 0;
-	}
-	m->nr_dirty = 0;
-}
-
-void mem_put(struct bdev *bdev, uint64_t off_bytes, const void *data, uint64_t len_bytes)
-{
-	struct mem *m = to_mem(bdev);
-
-	mem_touch(m, off_bytes, len_bytes);
-	if (data)
-		memcpy(m->bytes + off_bytes, data, len_bytes);
-	else
-		memset(m->bytes + off_bytes, 0, len_bytes);
 }
 
 /* ---- chaos ---- */
@@ -350,12 +378,12 @@ static const struct bdev_ops chaos_ops = {
 	.queue_open = chaos_queue_open,
 };
 
-struct bdev *chaos_new(uint64_t size_bytes, uint64_t seed, struct bdev **ret_crash,
+struct bdev *chaos_new(uint64_t seed, struct bdev **ret_crash,
 	struct bdev **ret_mem)
 {
 	struct bdev *bdev;
 
-	*ret_mem = mem_new(size_bytes);
+	*ret_mem = mem_new(junk_bytes());
 	CHECK_OK(bdev_crash_new(*ret_mem, ret_crash));
 	CHECK_OK(bdev_filter_new(&chaos_ops, *ret_crash, &bdev));
 	struct chaos_bdev *c = to_chaos(bdev);

@@ -2,8 +2,8 @@
 /*
  * The devices of the crash tests.
  *
- *   mem    bytes in memory that can be put back to what they were, block by block: a crash state
- *          costs what was written, not the size of the volume
+ *   mem    an image: bytes that can be put back to what they were, block by block, so that a crash
+ *          state costs what was written, not the size of the volume
  *   chaos  holds requests and sends them down in random order, some rounds of the loop later, the
  *          same for the same seed; fences a queue, which loses, tears or lets pass what it held
  *
@@ -30,15 +30,41 @@ static inline uint64_t rnd_next(uint64_t *state)
 	return z ^ (z >> 31);
 }
 
+/* ---- images: as large as every volume here ---- */
+
+#define DISK_BYTES (32ull << 20)
+
+/* Bytes that begin as a copy of others, by reference, and know which of their blocks were changed. */
+struct image {
+	uint8_t *bytes;
+	const uint8_t *base; /* that they were made from */
+	uint8_t *is_dirty;   /* by block */
+	uint32_t *dirty, nr_dirty;
+};
+
+/* What no file ever wrote, all over a device that is new. */
+const uint8_t *junk_bytes(void);
+
+/* base: junk_bytes(), or an image's bytes that are all junk yet. */
+void image_init(struct image *im, const uint8_t *base);
+void image_done(struct image *im);
+/* data NULL = zeroes */
+void image_put(struct image *im, uint64_t off_bytes, const void *data, uint64_t len_bytes);
+/* Makes it equal to its base again. */
+void image_reset(struct image *im);
+
+/* The blocks of an image that differ from junk. */
+struct snap {
+	uint32_t nr, *blk;
+	uint8_t *data;
+};
+void snap_take(struct snap *snap, const struct image *im);
+void snap_free(struct snap *snap);
+
 /* ---- mem ---- */
 
-struct bdev *mem_new(uint64_t size_bytes);
-uint8_t *mem_bytes(struct bdev *bdev);
-/* From now on mem_reset() makes it equal to base again, which it is now. NULL: no more. */
-void mem_track(struct bdev *bdev, const uint8_t *base);
-void mem_reset(struct bdev *bdev);
-/* Writes beside the queues; data NULL = zeroes. */
-void mem_put(struct bdev *bdev, uint64_t off_bytes, const void *data, uint64_t len_bytes);
+struct bdev *mem_new(const uint8_t *base);
+struct image *mem_image(struct bdev *bdev);
 
 /* ---- chaos ---- */
 
@@ -52,7 +78,7 @@ struct chaos {
 };
 
 /* Makes chaos over crash over a new mem. */
-struct bdev *chaos_new(uint64_t size_bytes, uint64_t seed, struct bdev **ret_crash,
+struct bdev *chaos_new(uint64_t seed, struct bdev **ret_crash,
 	struct bdev **ret_mem);
 struct chaos *chaos_of(struct bdev *bdev);
 /* What the queue holds is lost, torn or let pass, and nobody hears of it; then nothing comes through. */

@@ -231,6 +231,24 @@ static const uint8_t *sector_bytes(void *arg, uint64_t sector)
 	return b->mem + (f->ext[b->at].phys + blk - f->ext[b->at].blk) * BLK + sector * SECTOR % BLK;
 }
 
+/* What the model knows of a sector, for who looks into a failure. */
+static void list_history(const struct model_file *f, uint64_t sector)
+{
+	static const char *const kinds[] = { "write", "punch", "cut" };
+
+	for (uint32_t i = 0; i < f->nr_hist; i++) {
+		const struct hist *h = &f->hist[i];
+
+		if (h->from <= sector && sector < (uint64_t)h->from + h->nr)
+			fprintf(stderr, "    %s [%u, %u) version %u, step %" PRId64 ", begun at %" PRIu64
+					", acknowledged as %" PRId64 " at %" PRId64 "%s%s\n",
+				kinds[h->kind], h->from, h->from + h->nr, h->version,
+				(int64_t)h->order, h->begun_ev, (int64_t)h->ack_nr,
+				(int64_t)h->ack_ev, h->inlined ? " inline" : "",
+				h->committed ? " committed" : "");
+	}
+}
+
 static bool bytes_right(struct explore *x, const uint8_t *mem, const struct look *look)
 {
 	for (uint32_t i = 0; i < x->survey.nr_files; i++) {
@@ -241,6 +259,11 @@ static bool bytes_right(struct explore *x, const uint8_t *mem, const struct look
 
 		if (at < 0)
 			continue;
+		if (x->st->only) {
+			fprintf(stderr, "  step %" PRIu64 ", cut %" PRIu64 ", %" PRIu64
+					" acknowledgements:\n", look->k, look->cut, look->ack_nr);
+			list_history(model_file(&x->sim->model, f->ino), (uint64_t)at);
+		}
 		b.at = 0;
 		const uint64_t *got = (const uint64_t *)sector_bytes(&b, (uint64_t)at);
 		wrong(x, "inode %" PRIu64 " (%" PRIu64 " bytes), sector %" PRId64 " holds %016" PRIx64
@@ -332,7 +355,7 @@ bool judge_volume(struct explore *x, struct trial *t, struct look *look, bool ag
 	look->ack_nr = newest_ack(x, look->ack_nr, look->cut);
 	if (judge_check(x, fs) && judge_survey(x, fs))
 		ok = find_step(x, x->ack_order[n], &look->k) &&
-		     bytes_right(x, mem_bytes(t->mem), look);
+		     bytes_right(x, mem_image(t->mem)->bytes, look);
 	x->k = look->k;
 	if (ok && again)
 		ok = reaped(x, fs);
@@ -340,3 +363,28 @@ bool judge_volume(struct explore *x, struct trial *t, struct look *look, bool ag
 	return ok;
 }
 
+
+bool judge_live(struct sim *sim)
+{
+	struct model *m = &sim->model;
+	struct states st = { .workload = "live" };
+	struct explore x = { .st = &st, .sim = sim };
+	struct look look = { .k = m->nr_steps - 1, .cut = sim_events(sim), .ack_nr = sim->nr_acks };
+	uint64_t k = look.k;
+
+	model_sort(m);
+	while (k > 0 && m->digests[k] == 0)
+		k--;
+	if (judge_survey(&x, sim->fs)) {
+		if (x.survey.names != m->digests[k])
+			wrong(&x, "names and attributes are not those of the model");
+		else if (x.survey.slots != m->slot_digests[k])
+			wrong(&x, "the slots are not those of the model");
+		else
+			bytes_right(&x, mem_image(sim->mem)->bytes, &look);
+	}
+	judge_done(&x);
+	if (st.failed)
+		sim_complain(sim, "%s", x.what);
+	return !st.failed;
+}

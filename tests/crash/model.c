@@ -464,12 +464,6 @@ void pattern_fill(uint64_t ino, uint64_t sector, uint32_t version, uint64_t out[
 		out[i] = x + i * 0x94d049bb133111eb;
 }
 
-void pattern_junk(uint64_t blk, uint64_t out[512])
-{
-	for (unsigned i = 0; i < 512; i++)
-		out[i] = 0x6a756e6b00000000 + (blk << 9) + i;
-}
-
 /* What a sector may hold: versions, each with how many of its bytes are left before zeroes. */
 #define MAX_MAY 24u
 struct may {
@@ -513,8 +507,11 @@ static void may_punch(struct may *m, const struct hist *h, const struct look *lo
 		may_set(m, 0);
 		return;
 	}
-	if (h->begun_ev <= look->cut) /* a part of the steps may be done */
-		may_add(m, 0, 512);
+	/* A part of its transactions may be done. One that began later has not happened, while others
+	 * that a takeover has put behind it may have begun. */
+	if (h->begun_ev > look->cut)
+		return;
+	may_add(m, 0, 512);
 	m->closed = true;
 }
 

@@ -134,8 +134,6 @@ void model_sort(struct model *m);
 
 /* 512 bytes that tell of file, sector and version; version 0 = zeroes. */
 void pattern_fill(uint64_t ino, uint64_t sector, uint32_t version, uint64_t out[64]);
-/* What no file ever wrote: free space of a volume is full of it. */
-void pattern_junk(uint64_t blk, uint64_t out[512]);
 
 /* A state of the device. */
 struct look {

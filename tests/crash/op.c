@@ -127,9 +127,23 @@ static void op_acked(struct op *op, int status)
 	free(op);
 }
 
+/* The answer of a CREATE, also to a resend, tells of the inode that was made. */
+static void check_answer(struct op *op, struct csvp_in *reply)
+{
+	const struct csvp_attr *attr = csvp_get(reply, sizeof(*attr));
+
+	if (!attr || le64_get(attr->ino) != op->made)
+		sim_complain(op->sim, "the answer to operation %d (%s) is of another inode", op->kind,
+			op->name);
+}
+
 static void call_done(struct node_call *call, int status, struct csvp_in *reply)
 {
-	op_acked(container_of(call, struct op, call), status);
+	struct op *op = container_of(call, struct op, call);
+
+	if (status == 0 && op->kind <= OP_FIFO)
+		check_answer(op, reply);
+	op_acked(op, status);
 }
 
 static void io_done(struct node_io *io, int status, uint32_t nr_bytes, uint32_t skip_bytes)
@@ -404,6 +418,7 @@ bool sim_submit(struct sim *sim, const struct op *what)
 	try_now(sim, op);
 	op->ack_nr = sim->nr_acks;
 	op->order = 0;
+	op->made = 0;
 	op->nr_hist = 0;
 	op->buf = NULL;
 	op->done = false;
@@ -549,7 +564,7 @@ static void committed_put(struct sim *sim, const struct seen_txn *t, uint64_t se
 	s.slot_seq = t->result.seq;
 	s.log_seq = seq;
 	if (s.kind == STEP_CREATE)
-		s.ino = t->result.ino;
+		s.ino = op->made = t->result.ino;
 	if ((t->mask & CSV_SET_SIZE) && op->kind != OP_TRUNC) { /* fallocate */
 		s.kind = STEP_SIZE;
 		s.size = op->off + op->len;

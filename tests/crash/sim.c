@@ -305,21 +305,12 @@ void sim_checkpoint(struct sim *sim)
 
 /* ---- begin and end ---- */
 
-static void junk(struct bdev *mem)
-{
-	uint64_t *bytes = (uint64_t *)mem_bytes(mem);
-
-	for (uint64_t blk = 0; blk < SIM_BYTES / BLK; blk++)
-		pattern_junk(blk, bytes + blk * 512);
-}
-
 static void make_volume(struct sim *sim, uint64_t journal_bytes)
 {
 	struct csv_mkfs opts = { .uuid = { 0xc5, 7 }, .journal_bytes = journal_bytes };
 	struct bdev_queue *queue;
 
-	junk(sim->mem);
-	CHECK_OK(csv_mkfs_plan(&opts, SIM_BYTES, &sim->geom));
+	CHECK_OK(csv_mkfs_plan(&opts, DISK_BYTES, &sim->geom));
 	sim->geom.hash_seed = 42;
 	sim->geom.created_ns = 1;
 	CHECK_OK(bdev_queue_open(sim->dev, sim->loop, &queue));
@@ -356,7 +347,7 @@ struct sim *sim_new(uint64_t seed, uint64_t journal_bytes, unsigned broken, bool
 	sim->wire_work.fn = wire_run;
 	model_init(&sim->model);
 	CHECK_OK(loop_new(&sim->loop));
-	sim->dev = chaos_new(SIM_BYTES, rnd_next(&sim->rnd), &sim->crash, &sim->mem);
+	sim->dev = chaos_new(rnd_next(&sim->rnd), &sim->crash, &sim->mem);
 	make_volume(sim, journal_bytes);
 	for (uint32_t id = 1; id <= MODEL_NODES; id++)
 		peer_up(sim, id);

@@ -13,8 +13,6 @@
 #include "tests/crash/model.h"
 #include "util/list.h"
 
-#define SIM_BYTES (32ull << 20)
-
 enum op_kind {
 	OP_CREATE, OP_MKDIR, OP_SYMLINK, OP_FIFO, OP_LINK, OP_UNLINK, OP_RMDIR, OP_RENAME, OP_CHMOD,
 	OP_TRUNC, OP_PUNCH, OP_ZERO, OP_ALLOC, OP_WRITE, OP_APPEND,
@@ -42,6 +40,7 @@ struct op {
 	bool refusable; /* the model would have refused it at some time */
 	uint64_t ack_nr; /* SYNC, FSYNC: acknowledgements before it began */
 	uint64_t order;
+	uint64_t made; /* CREATE and the like: the inode */
 	uint32_t hist[4], nr_hist; /* of the file's history */
 	int status;
 	bool done;

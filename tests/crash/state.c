@@ -18,9 +18,8 @@ static struct trial *trial_new(void)
 
 	CHECK(t);
 	CHECK_OK(loop_new(&t->loop));
-	t->mem = mem_new(SIM_BYTES);
-	t->sure = malloc(SIM_BYTES);
-	CHECK(t->sure);
+	image_init(&t->sure, junk_bytes());
+	t->mem = mem_new(t->sure.bytes);
 	CHECK_OK(bdev_queue_open(t->mem, t->loop, &t->queue));
 	return t;
 }
@@ -30,7 +29,7 @@ static void trial_free(struct trial *t)
 	bdev_queue_close(t->queue);
 	bdev_close(t->mem);
 	loop_free(t->loop);
-	free(t->sure);
+	image_done(&t->sure);
 	free(t);
 }
 
@@ -124,18 +123,31 @@ static void choose(struct state *s, const struct ev *evs, uint64_t nr_evs, uint6
 	}
 }
 
-static void put_state(struct trial *t, const struct state *s)
+static void put_state(struct image *im, const struct state *s)
 {
 	for (uint32_t i = 0; i < s->nr; i++)
-		mem_put(t->mem, s->piece[i].off, s->piece[i].data, s->piece[i].len);
+		image_put(im, s->piece[i].off, s->piece[i].data, s->piece[i].len);
 }
 
-static void trial_load(struct trial *t, const uint8_t *content)
+/* sure has changed there: what is tried begins there. */
+static void follow(struct trial *t, uint64_t off, uint64_t len)
 {
-	mem_track(t->mem, NULL);
-	memcpy(t->sure, content, SIM_BYTES);
-	memcpy(mem_bytes(t->mem), content, SIM_BYTES);
-	mem_track(t->mem, t->sure);
+	memcpy(mem_image(t->mem)->bytes + off, t->sure.bytes + off, len);
+}
+
+static void trial_load(struct trial *t, const struct snap *content)
+{
+	image_reset(mem_image(t->mem));
+	for (uint32_t i = 0; i < t->sure.nr_dirty; i++)
+		memcpy(mem_image(t->mem)->bytes + (uint64_t)t->sure.dirty[i] * BLK,
+			junk_bytes() + (uint64_t)t->sure.dirty[i] * BLK, BLK);
+	image_reset(&t->sure);
+	for (uint32_t i = 0; i < content->nr; i++) {
+		uint64_t off = (uint64_t)content->blk[i] * BLK;
+
+		image_put(&t->sure, off, content->data + (uint64_t)i * BLK, BLK);
+		follow(t, off, BLK);
+	}
 	t->covered = 0;
 }
 
@@ -144,20 +156,16 @@ static void trial_advance(struct trial *t, const struct ev *evs, uint64_t cut, b
 {
 	uint64_t covered = t->covered;
 
-	for (uint64_t i = cut > 0 ? cut - 1 : 0; i < cut && !lying; i++)
-		covered = MAX(covered, evs[i].covers);
+	if (cut > 0 && !lying)
+		covered = MAX(covered, evs[cut - 1].covers);
 	for (; t->covered < covered; t->covered++) {
 		const struct ev *ev = &evs[t->covered];
 
 		if (!ev->len)
 			continue;
-		if (ev->data)
-			memcpy(t->sure + ev->off, ev->data, ev->len);
-		else
-			memset(t->sure + ev->off, 0, ev->len);
-		mem_put(t->mem, ev->off, ev->data, ev->len);
+		image_put(&t->sure, ev->off, ev->data, ev->len);
+		follow(t, ev->off, ev->len);
 	}
-	mem_reset(t->mem);
 }
 
 static void list_model(const struct model *m, uint64_t k)
@@ -181,7 +189,7 @@ static void failure(struct explore *x)
 
 	if (x->st->quiet)
 		return;
-	if (x->st->only && getenv("CRASH_LIST")) {
+	if (x->sim && x->st->only && getenv("CRASH_LIST")) {
 		fprintf(stderr, "  it should be (step %" PRIu64 "):\n", x->k);
 		list_model(&x->sim->model, x->k);
 	}
@@ -239,7 +247,7 @@ static bool try_one(struct explore *x, struct trial *t, struct look *look, bool 
 /* Cuts the recording of a replay. kind 0: what the first crash left is on the platters; 1: it is not
  * flushed yet. */
 static void second_crash(struct explore *x, uint64_t kind, const struct ev *evs, uint64_t nr_evs,
-	const uint8_t *base, const struct look *first_look, const char *id)
+	const struct snap *base, const struct look *first_look, const char *id)
 {
 	struct states *st = x->st;
 	struct trial *t = x->trial[1];
@@ -257,11 +265,11 @@ static void second_crash(struct explore *x, uint64_t kind, const struct ev *evs,
 				continue;
 			snprintf(x->id, sizeof(x->id), "%s:%" PRIu64 ":%" PRIu64 ":%" PRIu64, id, kind,
 				cut, nth);
-			put_state(t, &s);
+			put_state(mem_image(t->mem), &s);
 			st->nr_second++;
 			if (!try_one(x, t, &look, false))
 				failure(x);
-			mem_reset(t->mem);
+			image_reset(mem_image(t->mem));
 		}
 	}
 	free(s.piece);
@@ -295,18 +303,20 @@ static void crash_again(struct explore *x, const struct state *s, const struct l
 	uint64_t nr, first;
 	char id[64];
 
+	struct snap sure, content;
+
 	snprintf(id, sizeof(id), "%.60s", x->id);
 	CHECK_OK(loop_new(&loop));
-	dev = chaos_new(SIM_BYTES, state_rnd(st, 1, 2, 3), &crash, &mem);
-	memcpy(mem_bytes(mem), x->trial[0]->sure, SIM_BYTES);
-	for (uint32_t i = 0; i < s->nr; i++)
-		mem_put(mem, s->piece[i].off, s->piece[i].data, s->piece[i].len);
+	dev = chaos_new(state_rnd(st, 1, 2, 3), &crash, &mem);
+	snap_take(&sure, &x->trial[0]->sure);
+	for (uint32_t i = 0; i < sure.nr; i++)
+		image_put(mem_image(mem), (uint64_t)sure.blk[i] * BLK, sure.data + (uint64_t)i * BLK,
+			BLK);
+	put_state(mem_image(mem), s);
+	snap_take(&content, mem_image(mem));
 	for (unsigned i = 0; i < 3; i++)
 		chaos_of(dev)->slow[i] = 3;
 	CHECK_OK(bdev_queue_open(dev, loop, &queue));
-	uint8_t *content = malloc(SIM_BYTES);
-	CHECK(content);
-	memcpy(content, mem_bytes(mem), SIM_BYTES);
 	first = bdev_crash_nr_events(crash);
 	struct csv_fs *fs = judge_mount(x, loop, queue);
 	SPIN_UNTIL(loop, chaos_quiet(dev));
@@ -317,7 +327,7 @@ static void crash_again(struct explore *x, const struct state *s, const struct l
 		if (st->only && (st->nr_want < 5 || st->want[2] != kind))
 			continue;
 		second_crash(x, kind, kind ? all : evs, kind ? s->nr + nr : nr,
-			kind ? x->trial[0]->sure : content, look, id);
+			kind ? &sure : &content, look, id);
 	}
 	csv_fs_free(fs);
 	bdev_queue_close(queue);
@@ -325,7 +335,8 @@ static void crash_again(struct explore *x, const struct state *s, const struct l
 	loop_free(loop);
 	free(evs);
 	free(all);
-	free(content);
+	snap_free(&sure);
+	snap_free(&content);
 }
 
 static void try_cut(struct explore *x, const struct ev *evs, uint64_t nr_evs, uint64_t cut)
@@ -345,12 +356,12 @@ static void try_cut(struct explore *x, const struct ev *evs, uint64_t nr_evs, ui
 			continue;
 		snprintf(x->id, sizeof(x->id), "%" PRIu64 ":%" PRIu64 ":%" PRIu64, st->seed, cut, nth);
 		look = look_at(x, x->first + cut, s.whole);
-		put_state(t, &s);
+		put_state(mem_image(t->mem), &s);
 		if (!try_one(x, t, &look, again))
 			failure(x);
 		else if (st->only ? st->nr_want > 2 : second)
 			crash_again(x, &s, &promise);
-		mem_reset(t->mem);
+		image_reset(mem_image(t->mem));
 	}
 }
 
@@ -369,7 +380,7 @@ static void ack_orders(struct explore *x)
 	}
 }
 
-void explore_run(struct explore *x, struct bdev *dev, const uint8_t *base)
+void explore_run(struct explore *x, struct bdev *dev, const struct snap *base)
 {
 	struct states *st = x->st;
 	uint64_t nr;
@@ -395,7 +406,7 @@ void explore_run(struct explore *x, struct bdev *dev, const uint8_t *base)
 	trial_free(x->trial[1]);
 }
 
-void states_try(struct states *st, struct sim *sim, uint64_t first, const uint8_t *base)
+void states_try(struct states *st, struct sim *sim, uint64_t first, const struct snap *base)
 {
 	struct explore x = { .judge = judge_volume, .st = st, .sim = sim, .first = first };
 

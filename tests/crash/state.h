@@ -39,6 +39,12 @@ struct states {
 };
 
 /* Tries the states of all that sim recorded since event first, when the device held base. */
-void states_try(struct states *st, struct sim *sim, uint64_t first, const uint8_t *base);
+void states_try(struct states *st, struct sim *sim, uint64_t first, const struct snap *base);
+
+/* The workload "mkfs" (mkfs.c): a new volume over an old one. */
+void mkfs_run(struct states *st);
+
+/* What the engine shows now, with nothing under way, is what the model has. */
+bool judge_live(struct sim *sim);
 
 #endif

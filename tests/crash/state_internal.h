@@ -10,7 +10,7 @@ struct trial {
 	struct loop *loop;
 	struct bdev *mem;
 	struct bdev_queue *queue;
-	uint8_t *sure;	  /* what the flushes cover */
+	struct image sure; /* what the flushes cover */
 	uint64_t covered; /* events that are in sure */
 };
 
@@ -20,7 +20,7 @@ struct found {
 	uint8_t kind;
 	uint32_t inline_len, nr_ext;
 	uint8_t data[1024];
-	struct csv_extent ext[256];
+	struct csv_extent ext[1500];
 };
 
 /* All that is on a volume. */
@@ -55,7 +55,7 @@ struct explore {
 
 void wrong(struct explore *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Tries the states of what dev recorded since event first. x: judge, st, and what that needs. */
-void explore_run(struct explore *x, struct bdev *dev, const uint8_t *base);
+void explore_run(struct explore *x, struct bdev *dev, const struct snap *base);
 
 /* judge.c */
 struct csv_fs *judge_mount(struct explore *x, struct loop *loop, struct bdev_queue *queue);

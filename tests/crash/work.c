@@ -47,6 +47,11 @@ static const struct workload workloads[] = {
 		  [OP_APPEND] = 6, [OP_FSYNC] = 4, [OP_CLOSE] = 4 },
 		.nr_before = 30, .nr_ops = 120, .batch = 8, .names = 10, .dirs = 3, .files = 3,
 		.max_blks = 24, .journal_kib = 2048, .takeover_every = 25 },
+	/* A file of so many pieces that it is cut off in several transactions. */
+	{ "steps", { [OP_WRITE] = 6, [OP_TRUNC] = 30, [OP_UNLINK] = 20, [OP_CREATE] = 20,
+		  [OP_RENAME] = 20, [OP_FSYNC] = 8 },
+		.nr_before = 0, .nr_ops = 24, .batch = 4, .names = 6, .dirs = 1, .files = 2,
+		.max_blks = 1300, .journal_kib = 2048, .takeover_every = 7, .pieces = 640 },
 	{ "random", { [OP_CREATE] = 10, [OP_MKDIR] = 5, [OP_SYMLINK] = 3, [OP_FIFO] = 1,
 		  [OP_LINK] = 5, [OP_UNLINK] = 10, [OP_RMDIR] = 4, [OP_RENAME] = 10,
 		  [OP_CHMOD] = 3, [OP_TRUNC] = 8, [OP_PUNCH] = 6, [OP_ZERO] = 4, [OP_ALLOC] = 3,
@@ -312,6 +317,23 @@ static void make(struct sim *sim, enum op_kind kind, uint32_t n)
 	sim_idle(sim);
 }
 
+/* The file consists of so many pieces of a block, with holes between them. */
+static void cut_up(struct sim *sim, uint64_t ino, uint32_t pieces)
+{
+	struct op op = { .kind = OP_ALLOC, .node = 1, .ino = ino, .len = 2 * BLK * pieces };
+
+	CHECK(sim_submit(sim, &op));
+	sim_idle(sim);
+	for (uint32_t i = 0; i < pieces && !sim->failed; i++) {
+		op = (struct op){ .kind = OP_PUNCH, .node = 1, .ino = ino,
+			.off = 2ull * i * BLK, .len = BLK };
+		CHECK(sim_submit(sim, &op));
+		while (sim->nr_running > 20)
+			sim_turn(sim);
+	}
+	sim_idle(sim);
+}
+
 void work_begin(struct sim *sim, const struct workload *w)
 {
 	struct workload calm = *w;
@@ -320,6 +342,9 @@ void work_begin(struct sim *sim, const struct workload *w)
 		make(sim, OP_MKDIR, n);
 	for (uint32_t n = 0; n < w->files; n++)
 		make(sim, OP_CREATE, n);
+	for (uint32_t n = 0; w->pieces && n < w->files; n++)
+		cut_up(sim, model_lookup(&sim->model, CSV_ROOT_INO, n ? "file1" : "file0")->ino,
+			w->pieces);
 	calm.takeover_every = 0;
 	work_run(sim, &calm, w->nr_before);
 	sim_settle(sim);
