@@ -76,7 +76,9 @@ static int run_create(struct request *r, struct csv_txn *txn)
 	if (!name || !target)
 		return -EPROTO;
 	int err = inherit(txn, le64_get(b->dir), le32_get(b->umask), &proto, &list);
-	if (!err)
+	if (!err && !le32_get(b->name_len) && le32_get(b->open))
+		err = csv_create_unnamed(txn, le64_get(b->dir), &proto, &r->attr);
+	else if (!err)
 		err = csv_create(txn, le64_get(b->dir), name, le32_get(b->name_len), &proto, target,
 			le32_get(b->target_len), &r->attr);
 	if (!err && list)
@@ -99,9 +101,10 @@ static int run_link(struct request *r, struct csv_txn *txn)
 	struct csvp_in in = r->in;
 	const char *name = name_of(&in, le32_get(b->name_len));
 
-	return name ? csv_link(txn, le64_get(b->arg), le64_get(b->dir), name, le32_get(b->name_len),
-			      (int64_t)le64_get(b->now_ns), &r->attr) :
-		      -EPROTO;
+	if (!name)
+		return -EPROTO;
+	return (le32_get(b->unnamed) ? csv_link_unnamed : csv_link)(txn, le64_get(b->arg),
+		le64_get(b->dir), name, le32_get(b->name_len), (int64_t)le64_get(b->now_ns), &r->attr);
 }
 
 static int run_unlink(struct request *r, struct csv_txn *txn)
@@ -121,6 +124,25 @@ static void after_unlink(struct request *r)
 		orphan_check(r->coord, r->attr.ino);
 }
 
+/* For union mounts: what lies below the name that has gone does not show again. */
+static int whiteout(struct request *r, struct csv_txn *txn, const char *name)
+{
+	const struct csvp_rename *b = r->body;
+	int64_t now = (int64_t)le64_get(b->now_ns);
+	struct csv_attr attr, proto = {
+		.mode = S_IFCHR,
+		.uid = le32_get(b->uid),
+		.gid = le32_get(b->gid),
+		.atime_ns = now,
+		.mtime_ns = now,
+		.ctime_ns = now,
+		.btime_ns = now,
+	};
+	int err = csv_create(txn, le64_get(b->dir), name, le32_get(b->name_len), &proto, "", 0, &attr);
+
+	return err == -EEXIST ? 0 : err; /* two names of one file: nothing has moved */
+}
+
 static int run_rename(struct request *r, struct csv_txn *txn)
 {
 	const struct csvp_rename *b = r->body;
@@ -128,11 +150,17 @@ static int run_rename(struct request *r, struct csv_txn *txn)
 	const char *name = name_of(&in, le32_get(b->name_len));
 	const char *new_name = name_of(&in, le32_get(b->new_name_len));
 
+	uint32_t flags = le32_get(b->flags);
+	bool leave = flags & CSVP_RENAME_WHITEOUT;
+
 	if (!name || !new_name)
 		return -EPROTO;
-	return csv_rename(txn, le64_get(b->dir), name, le32_get(b->name_len), le64_get(b->new_dir),
-		new_name, le32_get(b->new_name_len), le32_get(b->flags),
-		(int64_t)le64_get(b->now_ns), &r->attr, &r->attr2);
+	if (leave && (flags & CSV_RENAME_EXCHANGE))
+		return -EINVAL;
+	int err = csv_rename(txn, le64_get(b->dir), name, le32_get(b->name_len),
+		le64_get(b->new_dir), new_name, le32_get(b->new_name_len),
+		flags & ~CSVP_RENAME_WHITEOUT, (int64_t)le64_get(b->now_ns), &r->attr, &r->attr2);
+	return err || !leave ? err : whiteout(r, txn, name);
 }
 
 static void after_rename(struct request *r)
@@ -193,6 +221,12 @@ static int run_readdir(struct request *r, struct csv_txn *txn)
 
 	csvp_free(&r->reply);
 	csvp_begin(&r->reply, CSVP_READDIR, CSVP_REPLY, 0, le64_get(r->hdr->xid));
+	if (le64_get(b->read_ns)) {
+		int err = csv_inode_was_read(txn, le64_get(b->dir), (int64_t)le64_get(b->read_ns),
+			NULL);
+		if (err)
+			return err;
+	}
 	return csv_readdir(txn, le64_get(b->dir), le64_get(b->after), true, readdir_entry, &fill);
 }
 
@@ -234,9 +268,12 @@ static int run_getattr(struct request *r, struct csv_txn *txn)
 	uint64_t ino = le64_get(b->ino);
 	struct csv_attr set = { .mtime_ns = (int64_t)r->times_ns, .ctime_ns = (int64_t)r->times_ns };
 
-	if (!r->times_ns)
-		return csv_inode_get(txn, ino, &r->attr);
-	return csv_inode_set(txn, ino, CSV_SET_MTIME_MAX, &set, &r->attr);
+	int err = r->times_ns ? csv_inode_set(txn, ino, CSV_SET_MTIME_MAX, &set, &r->attr) :
+				csv_inode_get(txn, ino, &r->attr);
+
+	if (err || !le64_get(b->read_ns))
+		return err;
+	return csv_inode_was_read(txn, ino, (int64_t)le64_get(b->read_ns), &r->attr);
 }
 
 static void times_done(struct callback *cb, const struct csvp_recall_reply *reply)
@@ -353,9 +390,14 @@ static void start_open(struct request *r)
 
 static int run_close(struct request *r, struct csv_txn *txn)
 {
+	const struct csvp_close *b = r->body;
 	struct csv_attr set = { .mtime_ns = (int64_t)r->times_ns, .ctime_ns = (int64_t)r->times_ns };
+	int64_t read_ns = (int64_t)le64_get(b->read_ns);
 	int err = r->times_ns ? csv_inode_set(txn, r->ci->hash.key, CSV_SET_MTIME_MAX, &set, NULL) :
 				0;
+
+	if (!err && read_ns)
+		err = csv_inode_was_read(txn, r->ci->hash.key, read_ns, NULL);
 
 	return err == -ESTALE ? 0 : err;
 }

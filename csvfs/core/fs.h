@@ -151,6 +151,12 @@ int csv_inode_get(struct csv_txn *txn, uint64_t ino, struct csv_attr *ret)
 int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct csv_attr *attr,
 	struct csv_attr *ret) __attribute__((warn_unused_result, nonnull(1, 4)));
 
+#define CSV_ATIME_DAY_NS (24ll * 3600 * 1000000000)
+/* It was read at ns: atime follows where it tells something new, as with Linux's relatime: it is not
+ * after mtime and ctime, or a day old. ret may be NULL. -ESTALE. */
+int csv_inode_was_read(struct csv_txn *txn, uint64_t ino, int64_t ns, struct csv_attr *ret)
+	__attribute__((warn_unused_result, nonnull(1)));
+
 /* ---- names; a name is len bytes, 1 to 255, without '/' and NUL, not "." or ".." ---- */
 
 /* -ENOENT, -ENOTDIR, -ENAMETOOLONG, -ESTALE. ".." is answered, "." too. */
@@ -166,6 +172,13 @@ int csv_create(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len
 
 /* Another name for a file. -EPERM (directory), -EEXIST, -EMLINK, ... */
 int csv_link(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char *name, uint32_t len,
+	int64_t now_ns, struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
+
+/* Makes a regular file without a name (O_TMPFILE): an orphan from the start; and gives it one, as
+ * csv_link(), which refuses (-ENOENT) to bring back what was removed. */
+int csv_create_unnamed(struct csv_txn *txn, uint64_t dir, const struct csv_attr *proto,
+	struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
+int csv_link_unnamed(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char *name, uint32_t len,
 	int64_t now_ns, struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
 
 /* Removes a name. rmdir: a directory, which must be empty (-ENOTEMPTY); else anything but a

@@ -351,3 +351,23 @@ int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct
 		csv_inode_attr(&inode, ret);
 	return err;
 }
+
+int csv_inode_was_read(struct csv_txn *txn, uint64_t ino, int64_t ns, struct csv_attr *ret)
+{
+	struct csv_inode inode;
+	int err = csv_inode_load(txn, ino, &inode);
+
+	if (err)
+		return err;
+	int64_t atime = (int64_t)le64_get(inode.rec.atime_ns);
+	int64_t mtime = (int64_t)le64_get(inode.rec.mtime_ns);
+	int64_t ctime = (int64_t)le64_get(inode.rec.ctime_ns);
+	/* What was read before the last change may have been told late: utimes() was since. */
+	if (ns > ctime && ns > atime && (atime <= mtime || atime <= ctime || ns - atime >= CSV_ATIME_DAY_NS)) {
+		inode.rec.atime_ns = le64_of((uint64_t)ns);
+		err = csv_inode_store(txn, &inode);
+	}
+	if (!err && ret)
+		csv_inode_attr(&inode, ret);
+	return err;
+}

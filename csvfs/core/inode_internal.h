@@ -82,5 +82,7 @@ int csv_symlink_drop(struct csv_txn *txn, struct csv_inode *inode)
 
 /* Puts an inode whose nlink has become 0 on the orphan list (orphan.c). */
 int csv_orphan_add(struct csv_txn *txn, uint64_t ino) __attribute__((warn_unused_result));
+/* Off it again: it gets a name. */
+int csv_orphan_del(struct csv_txn *txn, uint64_t ino) __attribute__((warn_unused_result));
 
 #endif

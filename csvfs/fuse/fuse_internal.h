@@ -14,6 +14,9 @@ struct recv_buf {
 	uint8_t *mem;
 };
 
+/* A request that libfuse 3.14 does not know, on its way as one that it does (fuse_raw.c). */
+enum fuse_as { FUSE_AS_ITSELF, FUSE_AS_TMPFILE, FUSE_AS_STATX };
+
 struct fworker {
 	struct fmount *mount;
 	struct node_worker nw;
@@ -24,10 +27,13 @@ struct fworker {
 	struct recv_buf *spare; /* free ones */
 	unsigned nr_spare;
 	bool taken; /* the request that is being processed took recv */
+	enum fuse_as as; /* what the request that is being processed is */
 	unsigned nr_io; /* of its own requests: READ, WRITE, FSYNC */
 	struct loop_work quit;
 	ev_timer quit_timer;
 };
+
+struct fcall;
 
 struct fmount {
 	struct fmount_cfg cfg;
@@ -68,6 +74,12 @@ void fop_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 void fop_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
 	unsigned flags, const void *in, size_t in_bytes, size_t out_bytes);
 
+/* fuse_raw.c */
+/* Before libfuse sees a request: makes it one that libfuse knows, if need be. */
+enum fuse_as fraw_prepare(void *mem, size_t len);
+void fraw_answer_statx(fuse_req_t req, const struct csvp_attr *a);
+void fraw_reply_statx(struct fcall *f, struct csvp_in *in);
+
 /* fuse_xattr.c */
 void fop_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void fop_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
@@ -89,6 +101,7 @@ struct fcall {
 	void *arg; /* of the handler; freed with this */
 	uint32_t open_flags;
 	bool plus;
+	bool unnamed; /* CREATE: O_TMPFILE */
 };
 /* Begins a message of op for req. NULL: req was answered with ENOMEM. */
 struct fcall *fcall_new(fuse_req_t req, enum csvp_op op,
@@ -97,6 +110,7 @@ void fcall_send(struct fcall *f);
 /* After req was answered. */
 void fcall_free(struct fcall *f);
 int64_t now_ns(void);
+struct timespec to_timespec(struct le64 ns);
 void attr_to_stat(struct stat *st, const struct csvp_attr *a);
 void attr_to_entry(struct fuse_entry_param *e, const struct csvp_attr *a);
 

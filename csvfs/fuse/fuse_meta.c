@@ -59,7 +59,7 @@ void fcall_send(struct fcall *f)
 	node_call(f->mount->node, &f->call);
 }
 
-static struct timespec to_timespec(struct le64 ns)
+struct timespec to_timespec(struct le64 ns)
 {
 	int64_t v = (int64_t)le64_get(ns);
 	struct timespec ts = { v / 1000000000, v % 1000000000 };
@@ -133,7 +133,7 @@ static void reply_ok(struct fcall *f, struct csvp_in *in)
 }
 
 /* The struct that LOOKUP, LINK and UNLINK share. */
-static void put_name(struct fcall *f, uint64_t dir, uint64_t arg, const char *name)
+static struct csvp_name *put_name(struct fcall *f, uint64_t dir, uint64_t arg, const char *name)
 {
 	uint32_t len = (uint32_t)strlen(name);
 	struct csvp_name *body = csvp_put(&f->call.msg, sizeof(*body));
@@ -145,6 +145,8 @@ static void put_name(struct fcall *f, uint64_t dir, uint64_t arg, const char *na
 		body->name_len = le32_of(len);
 	}
 	csvp_put_bytes(&f->call.msg, name, len);
+	return f->call.msg.failed ? NULL :
+				    (struct csvp_name *)(f->call.msg.data + sizeof(struct csvp_hdr));
 }
 
 static void fop_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -169,7 +171,8 @@ static void fop_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
 
 static void fop_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct fcall *f = fcall_new(req, CSVP_GETATTR, reply_attr);
+	bool statx = fworker_self->as == FUSE_AS_STATX;
+	struct fcall *f = fcall_new(req, CSVP_GETATTR, statx ? fraw_reply_statx : reply_attr);
 
 	if (!f)
 		return;
@@ -177,6 +180,7 @@ static void fop_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	if (body) {
 		body->ino = le64_of(ino);
 		body->wrote_ns = le64_of(node_wrote_ns(f->mount->node, ino));
+		body->read_ns = le64_of(node_read_ns(f->mount->node, ino));
 	}
 	fcall_send(f);
 }
@@ -205,6 +209,8 @@ static void fop_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_
 		mask |= CSV_SET_SIZE | CSV_SET_MTIME;
 	if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW))
 		mask |= CSV_SET_ATIME;
+	if (mask & CSV_SET_ATIME)
+		node_atime_set(f->mount->node, ino);
 	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))
 		mask |= CSV_SET_MTIME;
 	bool mtime_given = (to_set & FUSE_SET_ATTR_MTIME) && !(to_set & FUSE_SET_ATTR_MTIME_NOW);
@@ -325,6 +331,8 @@ static void fop_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 		body->flags = le32_of(flags);
 		body->name_len = le32_of(len);
 		body->new_name_len = le32_of(new_len);
+		body->uid = le32_of(fuse_req_ctx(req)->uid);
+		body->gid = le32_of(fuse_req_ctx(req)->gid);
 	}
 	csvp_put_bytes(&f->call.msg, name, len);
 	csvp_put_bytes(&f->call.msg, newname, new_len);
@@ -338,7 +346,9 @@ static void fop_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const
 
 	if (!f)
 		return;
-	put_name(f, newparent, ino, newname);
+	struct csvp_name *body = put_name(f, newparent, ino, newname);
+	if (body)
+		body->unnamed = le32_of(node_is_unnamed(f->mount->node, ino));
 	f->call.modifies = true;
 	fcall_send(f);
 }
@@ -413,6 +423,7 @@ static void readdir_list(const struct fcall *from, uint64_t parent)
 	if (body) {
 		body->dir = le64_of(f->ino);
 		body->after = le64_of(off > 2 ? off : 0);
+		body->read_ns = le64_of(node_noatime(f->mount->node) ? 0 : (uint64_t)now_ns());
 		body->max_bytes = le32_of((uint32_t)MIN(size + 512, 128u << 10));
 	}
 	fcall_send(f);

@@ -76,6 +76,7 @@ static void fuse_ready(struct ev_loop *ev, ev_io *io, int revents)
 			return;
 		if (n <= 0)
 			break;
+		w->as = fraw_prepare(buf.mem, buf.size);
 		fuse_session_process_buf(se, &buf);
 		if (w->taken)
 			w->recv = NULL;

@@ -113,6 +113,8 @@ static void reply_create(struct fcall *f, struct csvp_in *in)
 		.blksize = (uint32_t)st.st_blksize,
 	};
 	fill_open(&out.o, ni);
+	if (f->unnamed)
+		node_set_unnamed(f->mount->node, ni);
 	if (fuse_reply_buf(f->req, (const char *)&out, sizeof(out)))
 		node_close(f->mount->node, ni);
 }
@@ -124,6 +126,9 @@ void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 
 	if (!f)
 		return;
+	f->unnamed = fworker_self->as == FUSE_AS_TMPFILE;
+	if (f->unnamed)
+		name = ""; /* the kernel's is one of its own making */
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct csvp_create *body = csvp_put(&f->call.msg, sizeof(*body));
 	if (body) {

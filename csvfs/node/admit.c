@@ -174,6 +174,8 @@ enum admit io_admit(struct node_io *io)
 	a = io->op == NODE_READ ? admit_read(io) : admit_write(io);
 	if (a != ADMIT || io->status)
 		return a;
+	if (io->op == NODE_READ && io->len_bytes)
+		inode_was_read(ni);
 	io->counted = true;
 	ni->inflight++;
 	ni->excl_busy = io->exclusive;

@@ -75,6 +75,7 @@ static void close_last(struct loop_work *work)
 		if (body) {
 			body->ino = le64_of(ni->hash.key);
 			body->wrote_ns = le64_of(ni->wrote_ns);
+			body->read_ns = le64_of(ni->read_ns);
 		}
 		call->done = close_answered;
 		client_call(node, call); /* an OPEN by who no longer finds it comes after it */
@@ -116,6 +117,22 @@ void node_close_all(struct node *node)
 	pthread_mutex_unlock(&node->table_lock);
 }
 
+void node_set_unnamed(struct node *node, struct node_inode *ni)
+{
+	pthread_mutex_lock(&node->table_lock);
+	ni->unnamed = true;
+	pthread_mutex_unlock(&node->table_lock);
+}
+
+bool node_is_unnamed(struct node *node, uint64_t ino)
+{
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	bool unnamed = ni && ni->unnamed;
+	pthread_mutex_unlock(&node->table_lock);
+	return unnamed;
+}
+
 uint64_t node_wrote_ns(struct node *node, uint64_t ino)
 {
 	uint64_t ns = 0;
@@ -129,6 +146,53 @@ uint64_t node_wrote_ns(struct node *node, uint64_t ino)
 	}
 	pthread_mutex_unlock(&node->table_lock);
 	return ns;
+}
+
+uint64_t node_read_ns(struct node *node, uint64_t ino)
+{
+	uint64_t ns = 0;
+
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	if (ni) {
+		pthread_mutex_lock(&ni->lock);
+		ns = ni->read_ns;
+		pthread_mutex_unlock(&ni->lock);
+	}
+	pthread_mutex_unlock(&node->table_lock);
+	return ns;
+}
+
+bool node_atime_due(const struct csvp_attr *a, uint64_t read_ns)
+{
+	int64_t ns = (int64_t)read_ns, atime = (int64_t)le64_get(a->atime_ns);
+	int64_t mtime = (int64_t)le64_get(a->mtime_ns), ctime = (int64_t)le64_get(a->ctime_ns);
+
+	return ns > ctime && ns > atime &&
+	       (atime <= mtime || atime <= ctime || ns - atime >= CSV_ATIME_DAY_NS);
+}
+
+void node_atime_set(struct node *node, uint64_t ino)
+{
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	if (ni) {
+		pthread_mutex_lock(&ni->lock);
+		ni->read_ns = 0;
+		pthread_mutex_unlock(&ni->lock);
+	}
+	pthread_mutex_unlock(&node->table_lock);
+}
+
+bool node_noatime(const struct node *node)
+{
+	return node->cfg.noatime;
+}
+
+void inode_was_read(struct node_inode *ni)
+{
+	if (!ni->node->cfg.noatime)
+		ni->read_ns = clock_real_ns();
 }
 
 void inode_wrote(struct node_inode *ni)

@@ -297,6 +297,7 @@ static int layout_apply(struct node_io *io, struct csvp_in *in)
 	if (!ni->is_inline || io->op != NODE_READ)
 		return 0;
 	/* The bytes came along. */
+	inode_was_read(ni);
 	uint32_t len = le32_get(body->inline_len);
 	const uint8_t *bytes = csvp_get(in, len);
 	uint64_t end = MIN(io->off_bytes + io->len_bytes, ni->size);

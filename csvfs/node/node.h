@@ -40,6 +40,7 @@ struct node_cfg {
 	/* Drop what the kernel caches of ino, then call node_invalidated(). NULL: nothing is cached. */
 	void (*invalidate)(void *arg, uint64_t ino);
 	void *arg;
+	bool noatime; /* does not tell of reads */
 };
 
 int node_new(const struct node_cfg *cfg, struct node **ret_node)
@@ -92,8 +93,18 @@ struct node_inode *node_open(struct node *node, uint64_t ino, bool *ret_first)
 void node_close(struct node *node, struct node_inode *ni);
 /* Service thread: there is nobody any more who could close; what is open is closed. */
 void node_close_all(struct node *node);
+/* It was opened as a file without a name, and may get one. */
+void node_set_unnamed(struct node *node, struct node_inode *ni);
+bool node_is_unnamed(struct node *node, uint64_t ino);
 /* When this node last wrote to ino and has not told, in ns since 1970; 0 = no. For GETATTR. */
 uint64_t node_wrote_ns(struct node *node, uint64_t ino);
+/* When it last read it, if it tells; atime was set by hand: nothing to tell. */
+uint64_t node_read_ns(struct node *node, uint64_t ino);
+/* Whether a read at read_ns (0 = none) shows in atime (csv_inode_was_read): then what is known of the
+ * attributes here is not the whole truth. */
+bool node_atime_due(const struct csvp_attr *a, uint64_t read_ns);
+void node_atime_set(struct node *node, uint64_t ino);
+bool node_noatime(const struct node *node);
 
 /* ---- I/O ---- */
 

@@ -15,6 +15,7 @@ struct node_inode {
 	struct htab_node hash; /* key: inode number */
 	pthread_mutex_t lock;
 	uint32_t opens; /* under node.table_lock */
+	bool unnamed;	/* likewise */
 	/* under lock: */
 	enum csvp_mode mode;
 	uint64_t size; /* N3 */
@@ -25,7 +26,7 @@ struct node_inode {
 	bool excl_busy;		     /* a counted I/O is exclusive */
 	struct node_io *excl_wanted; /* waits for inflight == 0; others queue behind it */
 	struct list waiters;
-	uint64_t wrote_ns;
+	uint64_t wrote_ns, read_ns;
 	bool recall_pending;
 	enum csvp_mode recall_mode;
 	/* service thread: */
@@ -71,6 +72,7 @@ void inode_wake(struct node_inode *ni);
 /* lock held: the count fell or a hindrance went away. */
 void inode_settle(struct node_inode *ni);
 void inode_wrote(struct node_inode *ni);
+void inode_was_read(struct node_inode *ni);
 
 /* client.c */
 int client_send(struct node *node, struct csvp_msg *msg);

@@ -26,7 +26,7 @@ enum csvp_op {
 	CSVP_LOOKUP,	   /* csvp_name -> csvp_attr */
 	CSVP_GETATTR,	   /* csvp_getattr -> csvp_attr */
 	CSVP_SETATTR,	   /* csvp_setattr -> csvp_attr */
-	CSVP_CREATE,	   /* csvp_create, name, target -> csvp_attr */
+	CSVP_CREATE,	   /* csvp_create, name, target -> csvp_attr; no name: an open file without */
 	CSVP_LINK,	   /* csvp_name (arg: inode), name -> csvp_attr */
 	CSVP_UNLINK,	   /* csvp_name (arg: 1 = directory), name -> csvp_attr */
 	CSVP_RENAME,	   /* csvp_rename, name, new name -> nothing */
@@ -111,12 +111,13 @@ struct csvp_name { /* name_len bytes follow */
 	struct le64 arg;
 	struct le64 now_ns;
 	struct le32 name_len;
-	struct le32 pad;
+	struct le32 unnamed; /* LINK: 1 = of a file that was made without a name */
 };
 
 struct csvp_getattr {
 	struct le64 ino;
 	struct le64 wrote_ns; /* when this node last wrote and has not said so yet, 0 = no */
+	struct le64 read_ns;  /* when it last read; 0 = it has not, or does not tell (noatime) */
 };
 
 struct csvp_setattr {
@@ -138,11 +139,13 @@ struct csvp_create { /* name_len, then target_len bytes follow */
 	struct le32 pad;
 };
 
+#define CSVP_RENAME_WHITEOUT 4u /* leaves a character device 0:0 behind */
 struct csvp_rename { /* name_len, then new_name_len bytes follow */
 	struct le64 dir, new_dir;
 	struct le64 now_ns;
-	struct le32 flags; /* CSV_RENAME_* */
+	struct le32 flags; /* CSV_RENAME_*, CSVP_RENAME_WHITEOUT */
 	struct le32 name_len, new_name_len;
+	struct le32 uid, gid; /* of a whiteout */
 	struct le32 pad;
 };
 
@@ -151,6 +154,7 @@ struct csvp_readdir {
 	struct le64 after; /* cookie */
 	struct le32 max_bytes;
 	struct le32 pad;
+	struct le64 read_ns; /* now; 0 = atime stays */
 };
 
 struct csvp_dirent { /* name_len bytes and padding to 8 follow */
@@ -163,7 +167,7 @@ static_assert(sizeof(struct csvp_dirent) == 96, "wire");
 
 struct csvp_close {
 	struct le64 ino;
-	struct le64 wrote_ns; /* as in csvp_getattr */
+	struct le64 wrote_ns, read_ns; /* as in csvp_getattr */
 };
 
 #define CSVP_LAYOUT_ALLOC 1u	  /* allocate holes of the range, unwritten (way 2) */

@@ -182,6 +182,8 @@ static int join(struct volume *vol)
 		.bdev = vol->bdev,
 		.send = channel_to_coordinator,
 		.arg = vol,
+		.noatime = vol->cfg.readonly ||
+			(vol->cfg.mount_flags && strstr(vol->cfg.mount_flags, "noatime")),
 	};
 	memcpy(ncfg.uuid, vol->geom.uuid, sizeof(ncfg.uuid));
 	err = node_new(&ncfg, &vol->node);
