@@ -129,7 +129,7 @@ static int run_twins(int only)
 				log_set_level((enum log_level)-1);
 				CHECK(freopen("/dev/null", "w", stderr));
 			}
-			exit(run_twin(&twins[i]));
+			_exit(run_twin(&twins[i]));
 		}
 		CHECK(waitpid(pid, &status, 0) == pid);
 		if (WIFEXITED(status) && WEXITSTATUS(status) == 42)

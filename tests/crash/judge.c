@@ -53,6 +53,30 @@ static int survey_file(struct survey *v, const struct csv_attr *a)
 	return err;
 }
 
+/* Of an inode with several names they count once. */
+static int survey_xattrs(struct survey *v, uint64_t ino)
+{
+	static char list[8192];
+	static uint8_t value[65536];
+	uint32_t len = sizeof(list), at = 0;
+
+	for (uint32_t i = 0; i < v->nr_attributed; i++)
+		if (v->attributed[i] == ino)
+			return 0;
+	if (v->nr_attributed < ARRAY_SIZE(v->attributed))
+		v->attributed[v->nr_attributed++] = ino;
+	int err = csv_xattr_list(v->txn, ino, list, &len);
+	while (!err && at < len) {
+		uint32_t nr = sizeof(value), name_len = (uint32_t)strlen(list + at);
+
+		err = csv_xattr_get(v->txn, ino, list + at, name_len, value, &nr);
+		if (!err)
+			v->names += digest_xattr(ino, list + at, digest_value(value, nr));
+		at += name_len + 1;
+	}
+	return err;
+}
+
 static bool survey_entry(void *arg, const struct csv_dirent *ent, const struct csv_attr *a)
 {
 	struct survey *v = arg;
@@ -74,6 +98,8 @@ static bool survey_entry(void *arg, const struct csv_dirent *ent, const struct c
 		v->dirs[v->nr_dirs++] = a->ino;
 	if (S_ISREG(a->mode) && a->size)
 		v->err = survey_file(v, a);
+	if (a->has_xattrs && !v->err)
+		v->err = survey_xattrs(v, a->ino);
 	return v->err == 0;
 }
 
@@ -105,7 +131,7 @@ static int survey_run(struct csv_op *op, struct csv_txn *txn)
 	v->txn = txn;
 	v->names = digest_entry(0, "/", 1, &root);
 	v->slots = 1;
-	v->nr_files = 0;
+	v->nr_files = v->nr_attributed = 0;
 	v->dirs[0] = CSV_ROOT_INO;
 	v->nr_dirs = 1;
 	for (uint32_t i = 0; i < v->nr_dirs; i++) {
@@ -313,12 +339,16 @@ static uint64_t newest_ack(struct explore *x, uint64_t nr, uint64_t cut)
 static int reap_run(struct csv_op *op, struct csv_txn *txn)
 {
 	uint64_t ino, left;
+	bool more;
 	int err = csv_orphan_next(txn, 0, &ino);
 
 	if (err || !ino)
 		return err;
 	err = csv_extent_punch(txn, ino, 0, UINT64_MAX, &left);
-	return err || left ? err : csv_orphan_free(txn, ino);
+	if (err || left)
+		return err;
+	err = csv_xattr_clear(txn, ino, &more);
+	return err || more ? err : csv_orphan_free(txn, ino);
 }
 
 bool judge_check(struct explore *x, struct csv_fs *fs)

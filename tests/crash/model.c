@@ -45,6 +45,16 @@ uint64_t digest_entry(uint64_t dir, const char *name, uint32_t len, const struct
 	return mix_bytes(hash, s->target, s->target_len);
 }
 
+uint64_t digest_value(const void *value, uint32_t len)
+{
+	return mix_bytes(mix(31, len), value, len);
+}
+
+uint64_t digest_xattr(uint64_t ino, const char *name, uint64_t hash)
+{
+	return mix(mix_bytes(mix(99, ino), name, (uint32_t)strlen(name)), hash);
+}
+
 uint64_t digest_slot(uint32_t node, uint32_t slot, uint64_t seq)
 {
 	return seq ? mix(mix(mix(77, node), slot), seq) : 0;
@@ -76,6 +86,8 @@ static uint64_t names_digest(struct model *m)
 	for (uint32_t i = 0; i < m->nr_entries; i++)
 		sum += inode_digest(m->entries[i].dir, m->entries[i].name,
 			model_inode(m, m->entries[i].ino));
+	for (uint32_t i = 0; i < m->nr_xattrs; i++)
+		sum += digest_xattr(m->xattrs[i].ino, m->xattrs[i].name, m->xattrs[i].hash);
 	return sum;
 }
 
@@ -105,8 +117,38 @@ static struct model_inode *inode_add(struct model *m, uint64_t ino, uint32_t mod
 	return i;
 }
 
+static struct model_xattr *xattr_find(struct model *m, uint64_t ino, const char *name)
+{
+	for (uint32_t i = 0; i < m->nr_xattrs; i++)
+		if (m->xattrs[i].ino == ino && (!name || strcmp(m->xattrs[i].name, name) == 0))
+			return &m->xattrs[i];
+	return NULL;
+}
+
+static void xattr_drop(struct model *m, struct model_xattr *x)
+{
+	*x = m->xattrs[--m->nr_xattrs];
+}
+
+static void xattr_put(struct model *m, uint64_t ino, const char *name, uint64_t hash)
+{
+	struct model_xattr *x = xattr_find(m, ino, name);
+
+	if (!x) {
+		m->xattrs = grown(m->xattrs, m->nr_xattrs, &m->max_xattrs, sizeof(*m->xattrs));
+		x = &m->xattrs[m->nr_xattrs++];
+		x->ino = ino;
+		snprintf(x->name, sizeof(x->name), "%s", name);
+	}
+	x->hash = hash;
+}
+
 static void inode_drop(struct model *m, struct model_inode *i)
 {
+	struct model_xattr *x;
+
+	while ((x = xattr_find(m, i->ino, NULL)))
+		xattr_drop(m, x);
 	free(i->target);
 	*i = m->inodes[--m->nr_inodes];
 }
@@ -184,6 +226,17 @@ static int try_rename(struct model *m, const struct step *s)
 	return 0;
 }
 
+static int try_xattr(struct model *m, const struct step *s)
+{
+	bool there = xattr_find(m, s->ino, s->name);
+
+	if (s->kind == STEP_NOXATTR)
+		return there ? 0 : -ENODATA;
+	if (there)
+		return s->flags & CSV_XATTR_CREATE ? -EEXIST : 0;
+	return s->flags & CSV_XATTR_REPLACE ? -ENODATA : 0;
+}
+
 int model_try(struct model *m, const struct step *s)
 {
 	struct model_inode *dir = s->dir ? model_inode(m, s->dir) : NULL;
@@ -191,8 +244,12 @@ int model_try(struct model *m, const struct step *s)
 
 	if (s->kind == STEP_NONE)
 		return 0;
+	if (s->kind >= STEP_MODE && !model_inode(m, s->ino))
+		return -ESTALE;
 	if (s->kind == STEP_MODE || s->kind == STEP_SIZE)
-		return model_inode(m, s->ino) ? 0 : -ESTALE;
+		return 0;
+	if (s->kind >= STEP_XATTR)
+		return try_xattr(m, s);
 	if (!dir || (s->new_dir && !model_inode(m, s->new_dir)))
 		return -ENOENT; /* the directory is gone: or -ESTALE */
 	e = model_lookup(m, s->dir, s->name);
@@ -304,6 +361,12 @@ static void apply(struct model *m, const struct step *s)
 	case STEP_SIZE:
 		model_inode(m, s->ino)->size = s->size;
 		break;
+	case STEP_XATTR:
+		xattr_put(m, s->ino, s->name, s->size);
+		break;
+	case STEP_NOXATTR:
+		xattr_drop(m, xattr_find(m, s->ino, s->name));
+		break;
 	}
 	if (s->slot_node)
 		m->slots[s->slot_node][s->slot] = s->slot_seq;
@@ -323,7 +386,7 @@ static void names_free(struct model *m)
 {
 	for (uint32_t i = 0; i < m->nr_inodes; i++)
 		free(m->inodes[i].target);
-	m->nr_inodes = m->nr_entries = 0;
+	m->nr_inodes = m->nr_entries = m->nr_xattrs = 0;
 	memset(m->slots, 0, sizeof(m->slots));
 }
 
@@ -367,6 +430,7 @@ void model_free(struct model *m)
 	}
 	free(m->inodes);
 	free(m->entries);
+	free(m->xattrs);
 	free(m->steps);
 	free(m->digests);
 	free(m->slot_digests);

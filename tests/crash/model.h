@@ -28,6 +28,11 @@ struct model_inode {
 	char *target;
 };
 
+struct model_xattr {
+	uint64_t ino, hash; /* of the value */
+	char name[32];
+};
+
 struct model_entry {
 	uint64_t dir, ino;
 	char name[CSV_NAME_MAX + 1];
@@ -43,6 +48,8 @@ enum step_kind {
 	STEP_RENAME,
 	STEP_MODE,
 	STEP_SIZE,
+	STEP_XATTR,   /* name, size: the value's hash */
+	STEP_NOXATTR, /* name */
 };
 
 struct step {
@@ -88,6 +95,8 @@ struct model {
 	uint32_t nr_inodes, max_inodes;
 	struct model_entry *entries;
 	uint32_t nr_entries, max_entries;
+	struct model_xattr *xattrs;
+	uint32_t nr_xattrs, max_xattrs;
 	uint64_t slots[MODEL_NODES + 1][MODEL_SLOTS];
 
 	struct step *steps; /* from 1 */
@@ -123,6 +132,8 @@ struct seen {
 	uint32_t target_len;
 };
 uint64_t digest_entry(uint64_t dir, const char *name, uint32_t len, const struct seen *s);
+uint64_t digest_xattr(uint64_t ino, const char *name, uint64_t hash);
+uint64_t digest_value(const void *value, uint32_t len);
 uint64_t digest_slot(uint32_t node, uint32_t slot, uint64_t seq);
 
 /* ---- bytes ---- */

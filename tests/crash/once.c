@@ -117,6 +117,17 @@ static struct op on_file(struct once *o, enum op_kind kind, uint64_t file_len, u
 		.size = off, .mode = 0600 };
 }
 
+static struct op with_xattr(struct once *o, enum op_kind kind, unsigned flags)
+{
+	struct op op = { .kind = OP_XATTR, .ino = made(o, OP_CREATE, "f"), .len = 300, .size = 5,
+		.name = "user.x" };
+
+	done(o, op);
+	op.kind = kind;
+	op.flags = flags;
+	return op;
+}
+
 #define KIB 1024u
 
 /* Every kind of request that changes something, in its shapes. */
@@ -148,6 +159,9 @@ static bool make_request(struct once *o, unsigned nth, struct op *ret)
 	case 22: *ret = on_file(o, OP_WRITE, 64 * KIB, 80 * KIB, 512); break;	/* zeroed ahead */
 	case 23: *ret = on_file(o, OP_WRITE, 64 * KIB, 4 * KIB, 8 * KIB); break; /* in place */
 	case 24: *ret = on_file(o, OP_APPEND, 64 * KIB + 512, 64 * KIB + 512, 3 * KIB); break;
+	case 25: *ret = on_file(o, OP_XATTR, 512, 7, 3000); strcpy(ret->name, "user.x"); break;
+	case 26: *ret = with_xattr(o, OP_XATTR, CSV_XATTR_REPLACE); break;
+	case 27: *ret = with_xattr(o, OP_NOXATTR, 0); break;
 	default: return false;
 	}
 	return true;

@@ -65,7 +65,7 @@ static struct step op_step(const struct op *op)
 		[OP_CREATE] = STEP_CREATE, [OP_MKDIR] = STEP_CREATE, [OP_SYMLINK] = STEP_CREATE,
 		[OP_FIFO] = STEP_CREATE, [OP_LINK] = STEP_LINK, [OP_UNLINK] = STEP_UNLINK,
 		[OP_RMDIR] = STEP_RMDIR, [OP_RENAME] = STEP_RENAME, [OP_CHMOD] = STEP_MODE,
-		[OP_TRUNC] = STEP_SIZE,
+		[OP_TRUNC] = STEP_SIZE, [OP_XATTR] = STEP_XATTR, [OP_NOXATTR] = STEP_NOXATTR,
 	};
 
 	return (struct step){ .kind = kinds[op->kind], .dir = op->dir, .new_dir = op->new_dir,
@@ -211,6 +211,27 @@ static void put_setattr(struct op *op)
 		.mode = le32_of(op->mode), .size = le64_of(op->size), .ctime_ns = le64_of(6) };
 }
 
+/* XATTR: len bytes that size tells apart; from then on size is their hash. */
+static void put_xattr(struct op *op)
+{
+	struct csvp_msg *msg = &op->call.msg;
+	uint32_t len = op->kind == OP_XATTR ? (uint32_t)op->len : 0;
+	uint8_t *value = malloc(len + 1);
+
+	CHECK(value);
+	for (uint32_t i = 0; i < len; i++)
+		value[i] = (uint8_t)((op->size + 1) * (i + 7) >> 3);
+	op->size = digest_value(value, len);
+	csvp_begin(msg, len || op->kind == OP_XATTR ? CSVP_SETXATTR : CSVP_REMOVEXATTR, 0, 0, 0);
+	struct csvp_xattr *b = csvp_put(msg, sizeof(*b));
+	*b = (struct csvp_xattr){ .ino = le64_of(op->ino), .now_ns = le64_of(4),
+		.name_len = le32_of((uint32_t)strlen(op->name)), .value_len = le32_of(len),
+		.flags = le32_of(op->flags) };
+	csvp_put_bytes(msg, op->name, (uint32_t)strlen(op->name));
+	csvp_put_bytes(msg, value, len);
+	free(value);
+}
+
 static void put_fallocate(struct op *op)
 {
 	static const uint32_t modes[] = { [OP_PUNCH] = CSVP_FALLOC_PUNCH | CSVP_FALLOC_KEEP_SIZE,
@@ -240,6 +261,10 @@ static void put_call(struct op *op)
 	case OP_CHMOD:
 	case OP_TRUNC:
 		put_setattr(op);
+		break;
+	case OP_XATTR:
+	case OP_NOXATTR:
+		put_xattr(op);
 		break;
 	case OP_PUNCH:
 	case OP_ZERO:

@@ -32,6 +32,8 @@ struct survey {
 	uint32_t nr_files, max_files;
 	uint64_t dirs[512];
 	uint32_t nr_dirs;
+	uint64_t attributed[256];
+	uint32_t nr_attributed;
 	bool print;
 	uint64_t dir;
 	int err;

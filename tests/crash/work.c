@@ -47,6 +47,11 @@ static const struct workload workloads[] = {
 		  [OP_APPEND] = 6, [OP_FSYNC] = 4, [OP_CLOSE] = 4 },
 		.nr_before = 30, .nr_ops = 120, .batch = 8, .names = 10, .dirs = 3, .files = 3,
 		.max_blks = 24, .journal_kib = 2048, .takeover_every = 25 },
+	{ "xattr", { [OP_XATTR] = 50, [OP_NOXATTR] = 16, [OP_CREATE] = 8, [OP_MKDIR] = 3,
+		  [OP_LINK] = 3, [OP_UNLINK] = 8, [OP_RENAME] = 6, [OP_CHMOD] = 2, [OP_TRUNC] = 1,
+		  [OP_FSYNC] = 3, [OP_SYNC] = 1 },
+		.nr_before = 40, .nr_ops = 130, .batch = 6, .names = 8, .dirs = 2, .files = 2,
+		.journal_kib = 2048, .takeover_every = 60 },
 	/* A file of so many pieces that it is cut off in several transactions. */
 	{ "steps", { [OP_WRITE] = 6, [OP_TRUNC] = 30, [OP_UNLINK] = 20, [OP_CREATE] = 20,
 		  [OP_RENAME] = 20, [OP_FSYNC] = 8 },
@@ -207,6 +212,18 @@ static bool make_append(struct sim *sim, const struct workload *w, struct op *op
 	return true;
 }
 
+static void make_xattr(struct sim *sim, struct op *op)
+{
+	static const uint32_t lens[] = { 0, 20, 200, 900, 4000, 20000 };
+	uint32_t how = (uint32_t)rnd(sim, 6);
+
+	snprintf(op->name, sizeof(op->name), "user.%u", (uint32_t)rnd(sim, 5));
+	op->len = rnd(sim, lens[rnd(sim, ARRAY_SIZE(lens))] + 1);
+	op->size = rnd(sim, 1000);
+	if (op->kind == OP_XATTR && how < 2)
+		op->flags = how ? CSV_XATTR_CREATE : CSV_XATTR_REPLACE;
+}
+
 static bool make_file_op(struct sim *sim, const struct workload *w, struct op *op)
 {
 	op->ino = any_inode(sim, S_IFREG);
@@ -229,6 +246,10 @@ static bool make_file_op(struct sim *sim, const struct workload *w, struct op *o
 		break;
 	case OP_CHMOD:
 		op->mode = 0600 | (uint32_t)rnd(sim, 0200);
+		break;
+	case OP_XATTR:
+	case OP_NOXATTR:
+		make_xattr(sim, op);
 		break;
 	case OP_LINK:
 		op->dir = any_inode(sim, S_IFDIR);
