@@ -91,6 +91,12 @@ int jnl_read_header(struct bdev_queue *queue, uint64_t start_blk, uint64_t nr_bl
 	const uint8_t uuid[16], struct jnl_header *ret)
 	__attribute__((warn_unused_result, nonnull));
 
+/* Is header block slot (0, 1) as it should be? *ret_blk is where it lies. Blocks (runs the loop). 0,
+ * -ERR_CORRUPT, -EIO. One that is not is written anew by the next jnl_recover(). */
+int jnl_check_header(struct bdev_queue *queue, uint64_t start_blk, uint64_t nr_blks,
+	const uint8_t uuid[16], unsigned slot, uint64_t *ret_blk)
+	__attribute__((warn_unused_result, nonnull));
+
 int jnl_new(const struct jnl_cfg *cfg, struct jnl **ret_jnl)
 	__attribute__((warn_unused_result, nonnull));
 

@@ -184,3 +184,20 @@ void jnl_images_free(struct jnl_images *im)
 	free(im->recs);
 	free(im);
 }
+
+int jnl_check_header(struct bdev_queue *queue, uint64_t start_blk, uint64_t nr_blks,
+	const uint8_t uuid[16], unsigned slot, uint64_t *ret_blk)
+{
+	uint64_t blk = jnl_hdr_slot_blk(start_blk, nr_blks, slot);
+	void *buf = aligned_alloc(JNL_BLOCK_BYTES, JNL_BLOCK_BYTES);
+	struct jnl_hdr_info info;
+	int err = buf ? 0 : -ENOMEM;
+
+	*ret_blk = blk;
+	if (!err)
+		err = bdev_pread(queue, buf, JNL_BLOCK_BYTES, blk * JNL_BLOCK_BYTES);
+	if (!err)
+		err = jnl_hdr_decode(buf, blk, nr_blks, uuid, &info);
+	free(buf);
+	return err;
+}

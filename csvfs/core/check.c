@@ -143,6 +143,8 @@ static int check_all(struct check *c, void *buf)
 	int err = check_supers(c);
 
 	if (!err)
+		err = check_slots(c);
+	if (!err)
 		err = check_sessions(c, buf);
 	if (!err)
 		err = check_read(c, CSV_ROOT_BLK, CSV_BT_ROOT, "the volume", buf, &ok);

@@ -59,6 +59,7 @@ struct check {
 	bool have_root;
 	uint64_t *bad; /* blocks that could not be had */
 	uint64_t nr_bad, max_bad;
+	uint64_t nr_read;
 	struct check_stray *stray;
 	uint64_t nr_stray, max_stray;
 
@@ -121,6 +122,10 @@ int check_tree(struct check *c, const struct csv_tree_root *root, uint64_t owner
 	const char *whose,
 	int (*fn)(struct check *c, void *arg, uint64_t key, const void *val, uint32_t len),
 	void *arg, uint64_t *ret_nr_blks) __attribute__((warn_unused_result));
+
+/* ---- check_log.c ---- */
+
+int check_slots(struct check *c) __attribute__((warn_unused_result));
 
 /* ---- check_lost.c: tree nodes among the blocks that were not met ---- */
 

@@ -17,6 +17,7 @@ struct check;
 enum fix_kind {
 	/* stage 0: blocks at fixed places */
 	FIX_SUPER,	/* blk */
+	FIX_SLOT,	/* blk */
 	FIX_SESSION,	/* blk */
 	/* stage 1: the shape of trees, in place */
 	FIX_ROOT_BLK,

@@ -22,6 +22,8 @@ static int get(struct check *c, uint64_t blk, struct csv_buf **ret)
 
 	if (blk >= c->geom->nr_blks)
 		return -ERR_CORRUPT;
+	if (++c->nr_read % 64 == 0) /* others live on the loop, too: a lease that is renewed */
+		loop_run_once(bdev_queue_loop(c->fs->queue), false);
 	err = csv_cache_get(c->fs, blk, ret);
 	while (!err && (*ret)->state == CSV_BUF_READING)
 		loop_run_once(bdev_queue_loop(c->fs->queue), true);

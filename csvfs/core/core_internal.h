@@ -188,6 +188,9 @@ int csv_super_decode(const void *block, struct csv_geometry *ret, const char **w
 /* Likewise, and its header; the block was read from blk. (verify.c) */
 int csv_super_check(const void *block, uint64_t blk, struct csv_geometry *ret, const char **why)
 	__attribute__((warn_unused_result));
+/* Header alone, of a block of any type. (verify.c) */
+int csv_hdr_verify(const void *block, uint64_t blk, enum csv_blk_type type, const uint8_t uuid[16],
+	const char **why) __attribute__((warn_unused_result));
 /* Fills the fields behind the header from geom (the header is csv_blk_seal's). */
 void csv_super_encode(void *block, const struct csv_geometry *geom);
 

@@ -367,6 +367,14 @@ struct csv_check_report {
 int csv_check(struct csv_fs *fs, void (*msg)(void *arg, const char *text), void *arg,
 	struct csv_check_report *ret) __attribute__((warn_unused_result, nonnull(1, 4)));
 
+/* The header blocks of the log, before csv_fs_recover() writes them anew: msg for each that is damaged
+ * (*errors of them, at most 2: then the log cannot be replayed). Blocks. */
+int csv_check_log(struct csv_fs *fs, void (*msg)(void *arg, const char *text), void *arg,
+	uint64_t *ret_errors) __attribute__((warn_unused_result, nonnull(1, 4)));
+/* An empty log in place of one that cannot be replayed; what only that held is lost. For an fs that is
+ * not open. Blocks. */
+int csv_log_reset(struct csv_fs *fs) __attribute__((warn_unused_result, nonnull));
+
 /* ---- repair (repair.c): offline ---- */
 
 struct csv_repair_opts {

@@ -38,6 +38,7 @@ static const struct fix_ops {
 	bool safe; /* loses nothing */
 } fixes[] = {
 	[FIX_SUPER] = { "block %b: superblock written anew", NULL, true },
+	[FIX_SLOT] = { "block %b: slot block emptied", NULL, true },
 	[FIX_SESSION] = { "block %b: session block emptied", repair_session, true },
 	[FIX_ROOT_BLK] = { "block %b: root block made anew", repair_root_blk, false },
 	[FIX_LEVEL] = { "block %b: level of the tree's root set to %a", repair_level, true },
@@ -108,6 +109,8 @@ static int fix_do(struct repair *r, struct check_fix *fix)
 	switch (fix->kind) {
 	case FIX_SUPER:
 		return repair_super(r, fix);
+	case FIX_SLOT:
+		return repair_slot(r, fix);
 	case FIX_ROOT_BLK:
 	case FIX_NODE:
 		err = repair_node_prepare(r, fix);

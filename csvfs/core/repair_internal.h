@@ -32,6 +32,7 @@ typedef int fix_fn(struct csv_txn *txn, struct repair *r, const struct check_fix
 
 /* ---- repair_space.c ---- */
 int repair_super(struct repair *r, const struct check_fix *fix) __attribute__((warn_unused_result));
+int repair_slot(struct repair *r, const struct check_fix *fix) __attribute__((warn_unused_result));
 int repair_root_free_sum(struct repair *r, uint64_t *ret) __attribute__((warn_unused_result));
 fix_fn repair_session, repair_group_used, repair_group, repair_root_free, repair_next_ino,
 	repair_nr_inodes;

@@ -32,6 +32,20 @@ int repair_super(struct repair *r, const struct check_fix *fix)
 	return err;
 }
 
+/* As if its node had never mounted the volume. Nobody else has: the caller has seen to that. */
+int repair_slot(struct repair *r, const struct check_fix *fix)
+{
+	void *block = aligned_alloc(CSV_BLOCK_BYTES, CSV_BLOCK_BYTES);
+	int err;
+
+	if (!block)
+		return -ENOMEM;
+	memset(block, 0, CSV_BLOCK_BYTES);
+	err = bdev_pwrite(r->fs->queue, block, CSV_BLOCK_BYTES, fix->blk * CSV_BLOCK_BYTES);
+	free(block);
+	return err;
+}
+
 int repair_session(struct csv_txn *txn, struct repair *r, const struct check_fix *fix)
 {
 	void *block;

@@ -47,6 +47,11 @@ items "$TMP/mkfs.csvfs" >"$TMP/items"
 compare mkfs.csvfs "$TMP/items"
 getopt_has mkfs.csvfs mkfs_csvfs.c
 
+fsck.csvfs --help >"$TMP/fsck.csvfs"
+items "$TMP/fsck.csvfs" >"$TMP/items"
+compare fsck.csvfs "$TMP/items"
+getopt_has fsck.csvfs fsck_csvfs.c
+
 # ---- mount options stand in a list of their own
 mount.csvfs --help >"$TMP/mount.csvfs"
 items "$TMP/mount.csvfs" >"$TMP/items"
