@@ -252,7 +252,8 @@ static const uint8_t *sector_bytes(void *arg, uint64_t sector)
 	}
 	while (b->at < f->nr_ext && f->ext[b->at].blk + f->ext[b->at].nr <= blk)
 		b->at++;
-	if (b->at == f->nr_ext || f->ext[b->at].state != CSV_WRITTEN)
+	if (b->at == f->nr_ext || (f->ext[b->at].state != CSV_WRITTEN &&
+						       f->ext[b->at].state != CSV_SHARED))
 		return NULL;
 	return b->mem + (f->ext[b->at].phys + blk - f->ext[b->at].blk) * BLK + sector * SECTOR % BLK;
 }
@@ -260,7 +261,7 @@ static const uint8_t *sector_bytes(void *arg, uint64_t sector)
 /* What the model knows of a sector, for who looks into a failure. */
 static void list_history(const struct model_file *f, uint64_t sector)
 {
-	static const char *const kinds[] = { "write", "punch", "cut" };
+	static const char *const kinds[] = { "write", "punch", "clone", "cut" };
 
 	for (uint32_t i = 0; i < f->nr_hist; i++) {
 		const struct hist *h = &f->hist[i];
@@ -280,7 +281,7 @@ static bool bytes_right(struct explore *x, const uint8_t *mem, const struct look
 	for (uint32_t i = 0; i < x->survey.nr_files; i++) {
 		struct found *f = x->survey.files[i];
 		struct bytes_of b = { mem, f, 0 };
-		int64_t at = model_bytes(model_file(&x->sim->model, f->ino), look, f->size,
+		int64_t at = model_bytes(&x->sim->model, model_file(&x->sim->model, f->ino), look, f->size,
 			sector_bytes, &b);
 
 		if (at < 0)

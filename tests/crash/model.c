@@ -528,54 +528,59 @@ void pattern_fill(uint64_t ino, uint64_t sector, uint32_t version, uint64_t out[
 		out[i] = x + i * 0x94d049bb133111eb;
 }
 
-/* What a sector may hold: versions, each with how many of its bytes are left before zeroes. */
+/* What a sector may hold: versions of a file, each with how many of its bytes are left before
+ * zeroes. */
 #define MAX_MAY 24u
 struct may {
+	uint64_t ino[MAX_MAY];
 	uint32_t version[MAX_MAY], keep[MAX_MAY];
 	uint32_t nr;
 	bool closed; /* what comes later is not to be seen */
 };
 
-static void may_set(struct may *m, uint32_t version)
+static void may_set(struct may *m, uint64_t ino, uint32_t version)
 {
+	m->ino[0] = ino;
 	m->version[0] = version;
 	m->keep[0] = 512;
 	m->nr = 1;
 }
 
-static void may_add(struct may *m, uint32_t version, uint32_t keep)
+static void may_add(struct may *m, uint64_t ino, uint32_t version, uint32_t keep)
 {
 	for (uint32_t i = 0; i < m->nr; i++)
-		if (m->version[i] == version && m->keep[i] == keep)
+		if (m->version[i] == version && m->keep[i] == keep &&
+			(m->ino[i] == ino || version == 0))
 			return;
 	CHECK(m->nr < MAX_MAY);
+	m->ino[m->nr] = ino;
 	m->version[m->nr] = version;
 	m->keep[m->nr++] = keep;
 }
 
-static void may_write(struct may *m, const struct hist *h, const struct look *look)
+static void may_write(struct may *m, uint64_t ino, const struct hist *h, const struct look *look)
 {
 	bool there = h->ack_nr <= look->ack_nr && h->ack_ev <= look->cut;
 
 	if (h->order <= look->k && (h->inlined || h->committed))
 		there = true;
 	if (there)
-		may_set(m, h->version);
+		may_set(m, ino, h->version);
 	else if (h->begun_ev <= look->cut)
-		may_add(m, h->version, 512);
+		may_add(m, ino, h->version, 512);
 }
 
 static void may_punch(struct may *m, const struct hist *h, const struct look *look)
 {
 	if (h->order <= look->k) {
-		may_set(m, 0);
+		may_set(m, 0, 0);
 		return;
 	}
 	/* A part of its transactions may be done. One that began later has not happened, while others
 	 * that a takeover has put behind it may have begun. */
 	if (h->begun_ev > look->cut)
 		return;
-	may_add(m, 0, 512);
+	may_add(m, 0, 0, 512);
 	m->closed = true;
 }
 
@@ -587,14 +592,50 @@ static void may_cut(struct may *m, const struct hist *h, uint32_t keep, const st
 		for (uint32_t i = 0; i < m->nr; i++)
 			m->keep[i] = MIN(m->keep[i], keep);
 		if (keep == 0)
-			may_set(m, 0);
+			may_set(m, 0, 0);
 	} else if (h->begun_ev <= look->cut) {
 		for (uint32_t i = 0; i < nr; i++)
-			may_add(m, keep ? m->version[i] : 0, keep ? MIN(m->keep[i], keep) : 512);
+			may_add(m, m->ino[i], keep ? m->version[i] : 0,
+				keep ? MIN(m->keep[i], keep) : 512);
 	}
 }
 
-static bool may_be(const struct may *m, uint64_t ino, uint64_t sector, const uint8_t *got,
+static void may_hold(struct model *m, const struct model_file *f, const struct look *look,
+	uint64_t before, uint64_t sector, struct may *out);
+
+/* Before it the file was empty. */
+static void may_clone(struct model *m, struct may *out, const struct hist *h, uint64_t sector,
+	const struct look *look)
+{
+	if (h->order <= look->k)
+		may_hold(m, model_file(m, h->src), look, h->order, sector, out);
+}
+
+/* By what happened to f before a step. */
+static void may_hold(struct model *m, const struct model_file *f, const struct look *look,
+	uint64_t before, uint64_t sector, struct may *out)
+{
+	may_set(out, 0, 0);
+	out->closed = false;
+	for (uint32_t i = 0; i < f->nr_hist && !out->closed; i++) {
+		const struct hist *h = &f->hist[i];
+
+		if (sector < h->from || sector >= (uint64_t)h->from + h->nr || h->order >= before ||
+			(h->order == NEVER && h->begun_ev > look->cut))
+			continue;
+		if (h->kind == HIST_WRITE)
+			may_write(out, f->ino, h, look);
+		else if (h->kind == HIST_PUNCH)
+			may_punch(out, h, look);
+		else if (h->kind == HIST_CLONE)
+			may_clone(m, out, h, sector, look);
+		else
+			may_cut(out, h, sector == h->from ? h->keep : 0, look);
+	}
+	out->closed = false;
+}
+
+static bool may_be(const struct may *m, uint64_t sector, const uint8_t *got,
 	uint32_t len)
 {
 	static const uint8_t zeroes[512];
@@ -603,7 +644,7 @@ static bool may_be(const struct may *m, uint64_t ino, uint64_t sector, const uin
 	if (!got)
 		got = zeroes;
 	for (uint32_t i = 0; i < m->nr; i++) {
-		pattern_fill(ino, sector, m->version[i], want);
+		pattern_fill(m->ino[i], sector, m->version[i], want);
 		memset((uint8_t *)want + m->keep[i], 0, 512 - m->keep[i]);
 		if (memcmp(want, got, len) == 0)
 			return true;
@@ -611,37 +652,16 @@ static bool may_be(const struct may *m, uint64_t ino, uint64_t sector, const uin
 	return false;
 }
 
-int64_t model_bytes(const struct model_file *f, const struct look *look, uint64_t size,
-	const uint8_t *(*get)(void *arg, uint64_t sector), void *arg)
+int64_t model_bytes(struct model *m, const struct model_file *f, const struct look *look,
+	uint64_t size, const uint8_t *(*get)(void *arg, uint64_t sector), void *arg)
 {
-	static struct may may[16384];
 	uint64_t nr = DIV_ROUND_UP(size, 512);
 
-	CHECK(nr <= ARRAY_SIZE(may));
 	for (uint64_t s = 0; s < nr; s++) {
-		may_set(&may[s], 0);
-		may[s].closed = false;
-	}
-	for (uint32_t i = 0; i < f->nr_hist; i++) {
-		const struct hist *h = &f->hist[i];
+		struct may may;
 
-		if (h->order == NEVER && h->begun_ev > look->cut)
-			continue;
-		for (uint64_t s = h->from; s < nr && s < (uint64_t)h->from + h->nr; s++) {
-			if (may[s].closed)
-				continue;
-			if (h->kind == HIST_WRITE)
-				may_write(&may[s], h, look);
-			else if (h->kind == HIST_PUNCH)
-				may_punch(&may[s], h, look);
-			else
-				may_cut(&may[s], h, s == h->from ? h->keep : 0, look);
-		}
-	}
-	for (uint64_t s = 0; s < nr; s++) {
-		uint32_t len = (uint32_t)MIN(512, size - s * 512);
-
-		if (!may_be(&may[s], f->ino, s, get(arg, s), len))
+		may_hold(m, f, look, UINT64_MAX, s, &may);
+		if (!may_be(&may, s, get(arg, s), (uint32_t)MIN(512, size - s * 512)))
 			return (int64_t)s;
 	}
 	return -1;

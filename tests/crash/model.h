@@ -68,6 +68,7 @@ struct step {
 enum hist_kind {
 	HIST_WRITE, /* in place, or in new space */
 	HIST_PUNCH, /* the space is given back: with its step or not at all */
+	HIST_CLONE, /* from then on, with its step or not at all, src's bytes as they were then */
 	HIST_CUT,   /* sectors behind the end of file in its last block: undefined, then zeroes */
 };
 
@@ -76,6 +77,7 @@ struct hist {
 	uint32_t from, nr; /* sectors */
 	uint32_t version;  /* WRITE: 0 = zeroes */
 	uint32_t keep;	   /* CUT: bytes of the first sector that stay */
+	uint64_t src;	   /* CLONE */
 	uint64_t order;	   /* step; NEVER = not ended */
 	uint64_t begun_ev; /* events when it was submitted */
 	uint64_t ack_ev, ack_nr; /* events and acknowledgements when it was acknowledged */
@@ -156,7 +158,7 @@ struct look {
 
 /* Sectors [0, nr) of f, whose file ends at size; get() gives the bytes of one (512 of them; NULL =
  * zeroes). Returns -1, or the first sector that is wrong. */
-int64_t model_bytes(const struct model_file *f, const struct look *look, uint64_t size,
+int64_t model_bytes(struct model *m, const struct model_file *f, const struct look *look, uint64_t size,
 	const uint8_t *(*get)(void *arg, uint64_t sector), void *arg);
 
 #endif

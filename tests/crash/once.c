@@ -162,6 +162,10 @@ static bool make_request(struct once *o, unsigned nth, struct op *ret)
 	case 25: *ret = on_file(o, OP_XATTR, 512, 7, 3000); strcpy(ret->name, "user.x"); break;
 	case 26: *ret = with_xattr(o, OP_XATTR, CSV_XATTR_REPLACE); break;
 	case 27: *ret = with_xattr(o, OP_NOXATTR, 0); break;
+	case 28:
+		*ret = on_file(o, OP_CLONE, 64 * KIB, 0, 0);
+		ret->new_ino = made(o, OP_CREATE, "clone");
+		break;
 	default: return false;
 	}
 	return true;

@@ -14,9 +14,15 @@
 
 /* ---- ends ---- */
 
-static struct hist *op_hist(struct op *op, uint32_t i)
+/* The file whose bytes it changes. */
+static struct model_file *op_file(const struct op *op)
 {
-	return &model_file(&op->sim->model, op->ino)->hist[op->hist[i]];
+	return model_file(&op->sim->model, op->kind == OP_CLONE ? op->new_ino : op->ino);
+}
+
+static struct hist *op_hist(const struct op *op, uint32_t i)
+{
+	return &op_file(op)->hist[op->hist[i]];
 }
 
 static void ack_add(struct sim *sim, uint64_t order)
@@ -79,7 +85,9 @@ static void try_now(struct sim *sim, struct op *op)
 {
 	struct step s = op_step(op);
 
-	if (is_io(op) || (op->kind >= OP_PUNCH && op->kind <= OP_ALLOC))
+	if (op->kind == OP_CLONE) /* where it cannot be done is the engine's to say */
+		op->refusable = true;
+	else if (is_io(op) || (op->kind >= OP_PUNCH && op->kind <= OP_ALLOC))
 		op->refusable |= !model_inode(&sim->model, op->ino);
 	else
 		op->refusable |= model_try(&sim->model, &s) != 0;
@@ -245,6 +253,16 @@ static void put_fallocate(struct op *op)
 		.mode = le32_of(modes[op->kind] | op->flags) };
 }
 
+static void put_clone(struct op *op)
+{
+	struct csvp_msg *msg = &op->call.msg;
+
+	csvp_begin(msg, CSVP_CLONE, 0, 0, 0);
+	struct csvp_clone *b = csvp_put(msg, sizeof(*b));
+	*b = (struct csvp_clone){ .src = le64_of(op->ino), .dst = le64_of(op->new_ino),
+		.len_bytes = le64_of(INT64_MAX), .now_ns = le64_of(3) };
+}
+
 static void put_call(struct op *op)
 {
 	switch (op->kind) {
@@ -271,6 +289,9 @@ static void put_call(struct op *op)
 	case OP_ALLOC:
 		put_fallocate(op);
 		break;
+	case OP_CLONE:
+		put_clone(op);
+		break;
 	case OP_SYNC:
 		csvp_begin(&op->call.msg, CSVP_SYNC, 0, 0, 0);
 		break;
@@ -285,11 +306,11 @@ static void hist_add(struct op *op, enum hist_kind kind, uint64_t from, uint64_t
 	uint32_t keep)
 {
 	struct hist h = { .kind = kind, .from = (uint32_t)from, .nr = (uint32_t)(end - from),
-		.version = version, .keep = keep, .order = NEVER, .begun_ev = sim_events(op->sim),
+		.version = version, .keep = keep, .src = op->ino, .order = NEVER, .begun_ev = sim_events(op->sim),
 		.ack_ev = NEVER, .ack_nr = NEVER };
 
 	if (from < end)
-		op->hist[op->nr_hist++] = model_hist(model_file(&op->sim->model, op->ino), &h);
+		op->hist[op->nr_hist++] = model_hist(op_file(op), &h);
 }
 
 #define BLK_SECTORS (BLK / SECTOR)
@@ -407,6 +428,8 @@ static void begin(struct op *op)
 			hist_punch(op);
 		else if (op->kind == OP_TRUNC)
 			hist_trunc(op);
+		else if (op->kind == OP_CLONE)
+			hist_add(op, HIST_CLONE, 0, UINT32_MAX, 0, 0);
 		put_call(op);
 		op->call.modifies = op->kind != OP_SYNC;
 		op->call.done = call_done;
@@ -596,6 +619,12 @@ static void committed_put(struct sim *sim, const struct seen_txn *t, uint64_t se
 		if (t->size != s.size)
 			sim_complain(sim, "fallocate made inode %" PRIu64 " %" PRIu64 " long",
 				op->ino, t->size);
+	}
+	if (op->kind == OP_CLONE && i) {
+		i = model_inode(&sim->model, op->new_ino);
+		s.kind = STEP_SIZE;
+		s.size = model_inode(&sim->model, op->ino)->size;
+		s.ino = op->new_ino;
 	}
 	if (is_io(op) && i) {
 		s.kind = STEP_SIZE;

@@ -15,7 +15,9 @@
 
 enum op_kind {
 	OP_CREATE, OP_MKDIR, OP_SYMLINK, OP_FIFO, OP_LINK, OP_UNLINK, OP_RMDIR, OP_RENAME, OP_CHMOD,
-	OP_XATTR, OP_NOXATTR, OP_TRUNC, OP_PUNCH, OP_ZERO, OP_ALLOC, OP_WRITE, OP_APPEND,
+	OP_XATTR, OP_NOXATTR,
+	OP_CLONE, /* of ino, into new_ino, which is empty */
+	OP_TRUNC, OP_PUNCH, OP_ZERO, OP_ALLOC, OP_WRITE, OP_APPEND,
 	OP_FSYNC, /* a flush of the node's queue */
 	OP_SYNC,  /* the SYNC message */
 	OP_CLOSE,
@@ -26,7 +28,7 @@ enum op_kind {
 struct op {
 	enum op_kind kind;
 	uint32_t node;
-	uint64_t dir, new_dir, ino, off, len, size;
+	uint64_t dir, new_dir, ino, new_ino, off, len, size;
 	uint32_t mode, flags;
 	char name[CSV_NAME_MAX + 1], new_name[CSV_NAME_MAX + 1];
 

@@ -52,6 +52,11 @@ static const struct workload workloads[] = {
 		  [OP_FSYNC] = 3, [OP_SYNC] = 1 },
 		.nr_before = 40, .nr_ops = 130, .batch = 6, .names = 8, .dirs = 2, .files = 2,
 		.journal_kib = 2048, .takeover_every = 60 },
+	{ "clone", { [OP_CLONE] = 20, [OP_CREATE] = 22, [OP_WRITE] = 40, [OP_TRUNC] = 8,
+		  [OP_PUNCH] = 8, [OP_ZERO] = 3, [OP_APPEND] = 4, [OP_UNLINK] = 14,
+		  [OP_FSYNC] = 5, [OP_CLOSE] = 6 },
+		.nr_before = 60, .nr_ops = 110, .batch = 5, .names = 8, .dirs = 1, .files = 2,
+		.max_blks = 40, .journal_kib = 2048, .takeover_every = 50 },
 	/* A file of so many pieces that it is cut off in several transactions. */
 	{ "steps", { [OP_WRITE] = 6, [OP_TRUNC] = 30, [OP_UNLINK] = 20, [OP_CREATE] = 20,
 		  [OP_RENAME] = 20, [OP_FSYNC] = 8 },
@@ -161,8 +166,14 @@ static bool no_conflict(struct sim *sim, const struct op *op)
 	list_for_each (pos, &sim->running) {
 		const struct op *other = list_entry(pos, struct op, link);
 
+		if (op->ino && other->new_ino == op->ino && other->kind == OP_CLONE)
+			return false;
+		if (op->kind == OP_CLONE && (other->ino == op->new_ino || other->new_ino == op->new_ino))
+			return false;
 		if (other->ino != op->ino || !op->ino)
 			continue;
+		if (op->kind == OP_CLONE || other->kind == OP_CLONE)
+			return false; /* with what it would clone is a matter of luck */
 		if (op->kind == OP_APPEND || other->kind == OP_APPEND)
 			return false;
 		if (op->kind == OP_WRITE && other->kind == OP_WRITE &&
@@ -212,6 +223,17 @@ static bool make_append(struct sim *sim, const struct workload *w, struct op *op
 	return true;
 }
 
+static uint64_t any_empty(struct sim *sim)
+{
+	for (int tries = 0; tries < 20; tries++) {
+		uint64_t ino = any_inode(sim, S_IFREG);
+
+		if (ino && model_inode(&sim->model, ino)->size == 0)
+			return ino;
+	}
+	return 0;
+}
+
 static void make_xattr(struct sim *sim, struct op *op)
 {
 	static const uint32_t lens[] = { 0, 20, 200, 900, 4000, 20000 };
@@ -247,6 +269,10 @@ static bool make_file_op(struct sim *sim, const struct workload *w, struct op *o
 	case OP_CHMOD:
 		op->mode = 0600 | (uint32_t)rnd(sim, 0200);
 		break;
+	case OP_CLONE:
+		op->new_ino = any_empty(sim);
+		return op->new_ino && op->new_ino != op->ino &&
+		       model_inode(&sim->model, op->ino)->size && no_conflict(sim, op);
 	case OP_XATTR:
 	case OP_NOXATTR:
 		make_xattr(sim, op);
