@@ -231,6 +231,49 @@ static void lost_inodes(struct check *c, const struct check_nodes *nodes)
 	}
 }
 
+/*
+ * A layer that is gone: its tree was that of the file that was cloned first, which may stand on it still,
+ * and has its number.
+ */
+static void lost_layer(struct check *c, const struct check_nodes *nodes, uint64_t base)
+{
+	const struct check_node *top = NULL;
+	uint64_t refs = 0;
+
+	for (uint64_t i = 0; i < c->nr_inodes; i++) {
+		if (c->inodes[i].base != base)
+			continue;
+		refs++;
+		for (uint64_t n = 0; n < nodes->nr; n++) {
+			const struct check_node *node = &nodes->nodes[n];
+
+			if (node->owner == c->inodes[i].ino && !node->child && node->trusted &&
+				node->type == NODE_EXTENTS && (!top || node->seq > top->seq))
+				top = node;
+		}
+	}
+	if (!top)
+		return;
+	check_say(c, "lost-inode", "layer %llu is gone, its tree is at block %llu", (ull)base,
+		(ull)top->blk);
+	check_fix(c, &(struct check_fix){ .kind = FIX_LOST_LAYER, .ino = base, .owner = top->owner,
+			     .blk = top->blk, .level = top->level, .arg = refs });
+}
+
+static void lost_layers(struct check *c, const struct check_nodes *nodes)
+{
+	uint64_t last = 0;
+
+	for (uint64_t i = 0; i < c->nr_inodes && nodes->nr; i++) {
+		uint64_t base = c->inodes[i].base;
+
+		if (base == 0 || base == last || check_find_inode(c, base))
+			continue;
+		last = base;
+		lost_layer(c, nodes, base);
+	}
+}
+
 int check_lost(struct check *c)
 {
 	struct check_nodes nodes;
@@ -244,8 +287,10 @@ int check_lost(struct check *c)
 		nodes.nodes[i].type = check_node_type(&nodes, &nodes.nodes[i]);
 	if (nodes.nr)
 		qsort(nodes.nodes, nodes.nr, sizeof(*nodes.nodes), by_owner);
-	if (!err)
+	if (!err) {
 		lost_inodes(c, &nodes);
+		lost_layers(c, &nodes);
+	}
 	free(nodes.nodes);
 	return err;
 }

@@ -31,6 +31,7 @@ enum fix_kind {
 	FIX_NEXT_INO,	/* arg */
 	/* stage 3: what is in trees */
 	FIX_LOST_INODE,	 /* ino, blk and level of its tree, arg: DT_* */
+	FIX_LOST_LAYER,	 /* ino, owner, blk and level of its tree, arg: inodes above */
 	FIX_KEYS,	 /* leaf blk has keys outside of lo to hi */
 	FIX_EXT_DROP,	 /* holder, key */
 	FIX_EXT_OVERLAP, /* holder, key; arg: end of the one before */

@@ -50,6 +50,8 @@ static const struct fix_ops {
 	[FIX_NEXT_INO] = { "next inode number set to %a", repair_next_ino, true },
 	[FIX_LOST_INODE] = { "inode %i: made anew for the tree at block %b", repair_lost_inode,
 		false },
+	[FIX_LOST_LAYER] = { "inode %i: layer made anew for the tree at block %b",
+		repair_lost_layer, false },
 	[FIX_KEYS] = { "block %b: keys moved to where they belong", repair_keys, false },
 	[FIX_EXT_DROP] = { "inode %h, file block %k: extent dropped", repair_ext_drop, false },
 	[FIX_EXT_OVERLAP] = { "inode %h, file block %k: extent cut at file block %a",

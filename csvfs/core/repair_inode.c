@@ -128,6 +128,31 @@ int repair_inode_rec(struct csv_txn *txn, struct repair *r, const struct check_f
 	return err ? err : csv_root_tree_put(txn, &tree);
 }
 
+/* A record for a tree that was found; the size of a file is what its extents reach. */
+static int insert_found(struct csv_txn *txn, struct repair *r, const struct check_fix *fix,
+	struct csv_inode_rec *rec, bool dir)
+{
+	struct csv_tree inodes, own = { .root = rec->tree,
+		.owner = csv_inode_tree_owner(rec, fix->ino) };
+	struct csv_ext ext;
+	const void *val;
+	const char *why;
+	uint64_t key;
+	uint32_t len;
+	int err = dir ? 0 : csv_tree_le(txn, &own, UINT64_MAX, &key, &val, &len);
+
+	if (!err && !dir && !csv_ext_decode(key, val, len, r->c->geom, &ext, &why))
+		rec->size = le64_of(csv_ext_end(&ext) * CSV_BLOCK_BYTES);
+	/* What is damaged below comes later. */
+	if (!err || err == -ERR_CORRUPT || err == -ENOENT)
+		err = csv_root_tree_get(txn, CSV_OWNER_INODES, &inodes);
+	if (!err)
+		err = csv_tree_insert(txn, &inodes, fix->ino, rec, sizeof(*rec));
+	if (err == -EEXIST)
+		return -EALREADY;
+	return err ? err : csv_root_tree_put(txn, &inodes);
+}
+
 /* The tree was found, and names perhaps lead to it: an inode between them. */
 int repair_lost_inode(struct csv_txn *txn, struct repair *r, const struct check_fix *fix)
 {
@@ -143,24 +168,23 @@ int repair_lost_inode(struct csv_txn *txn, struct repair *r, const struct check_
 		.ctime_ns = le64_of(r->opts->now_ns),
 		.btime_ns = le64_of(r->opts->now_ns),
 	};
-	struct csv_tree own = { .root = rec.tree, .owner = fix->ino }, inodes;
-	struct csv_ext ext;
-	const void *val;
-	const char *why;
-	uint64_t key;
-	uint32_t len;
-	int err = dir ? 0 : csv_tree_le(txn, &own, UINT64_MAX, &key, &val, &len);
 
-	if (!err && !dir && !csv_ext_decode(key, val, len, r->c->geom, &ext, &why))
-		rec.size = le64_of(csv_ext_end(&ext) * CSV_BLOCK_BYTES);
-	/* What is damaged below comes later. */
-	if (!err || err == -ERR_CORRUPT || err == -ENOENT)
-		err = csv_root_tree_get(txn, CSV_OWNER_INODES, &inodes);
-	if (!err)
-		err = csv_tree_insert(txn, &inodes, fix->ino, &rec, sizeof(rec));
-	if (err == -EEXIST)
-		return -EALREADY;
-	return err ? err : csv_root_tree_put(txn, &inodes);
+	return insert_found(txn, r, fix, &rec, dir);
+}
+
+int repair_lost_layer(struct csv_txn *txn, struct repair *r, const struct check_fix *fix)
+{
+	struct csv_inode_rec rec = {
+		.mode = le32_of(S_IFREG | 0600),
+		.flags = le32_of(CSV_INODE_LAYER),
+		.refs = le32_of((uint32_t)fix->arg),
+		.tree = { .blk = le64_of(fix->blk), .level = fix->level },
+		.tree_owner = le64_of(fix->owner),
+		.kind = CSV_DATA_TREE,
+		.btime_ns = le64_of(r->opts->now_ns),
+	};
+
+	return insert_found(txn, r, fix, &rec, false);
 }
 
 /* What its target was nobody knows any more. */
@@ -184,11 +208,16 @@ int repair_symlink(struct csv_txn *txn, struct repair *r, const struct check_fix
 
 int repair_layer_drop(struct csv_txn *txn, struct repair *r, const struct check_fix *fix)
 {
-	struct csv_inode inode;
+	struct csv_inode inode, base;
 	int err = csv_inode_load(txn, fix->ino, &inode);
 
 	if (err || le64_get(inode.rec.base) != fix->arg)
 		return err && err != -ESTALE ? err : -EALREADY;
+	err = csv_inode_load(txn, fix->arg, &base);
+	if (err && err != -ESTALE)
+		return err;
+	if (!err && csv_inode_is_layer(&base.rec))
+		return -EALREADY; /* it was found */
 	drop_base(&inode.rec);
 	return csv_inode_store(txn, &inode);
 }

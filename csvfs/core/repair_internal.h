@@ -44,7 +44,7 @@ int repair_node_prepare(struct repair *r, const struct check_fix *fix)
 fix_fn repair_node, repair_root_blk;
 
 /* ---- repair_inode.c: records, and the counts in them ---- */
-fix_fn repair_inode_rec, repair_lost_inode, repair_symlink, repair_layer_drop, repair_depth,
+fix_fn repair_inode_rec, repair_lost_inode, repair_lost_layer, repair_symlink, repair_layer_drop, repair_depth,
 	repair_parent, repair_nlink, repair_inode_blks, repair_xattr_blks, repair_dir_size;
 
 /* ---- repair_tree.c: the shape of trees, and what is in them ---- */
