@@ -190,6 +190,9 @@ static int run_recorded(struct request *r, struct csv_txn *txn)
 
 	if (slot == CSVP_NO_SLOT)
 		return r->run(r, txn);
+	/* It outlived its mount, in a section say: its result would replace those of the next one. */
+	if (r->coord->sessions[r->node].generation != r->generation)
+		return -ERR_STALE;
 	uint64_t seq = le64_get(r->hdr->seq);
 	int err = csv_result_get(txn, r->node, r->generation, slot, &res);
 	if (err)

@@ -97,6 +97,9 @@ static void commit_answered(struct node_call *call, int status, struct csvp_in *
 		pthread_mutex_lock(&ni->lock);
 		layout_clear(&ni->layout);
 		pthread_mutex_unlock(&ni->lock);
+		/* An append is alone here: its COMMIT was carried out, and the answer lost with a
+		 * coordinator. Written again, where it was. */
+		io->append = false;
 		io_uncount(io);
 		io_restart(io);
 		return;

@@ -7,6 +7,7 @@
 void (*hook_committed)(void *arg, const struct seen_txn *txn, uint64_t seq);
 void *hook_arg;
 enum hook_twin hook_twin;
+uint64_t hook_ops_put;
 
 static struct seen_txn seen;
 
@@ -73,7 +74,9 @@ int __wrap_csv_result_put(struct csv_txn *txn, uint32_t node, uint64_t generatio
 		seen.put = true;
 		seen.node = node;
 		seen.slot = slot;
+		seen.generation = generation;
 		seen.result = *result;
+		hook_ops_put |= 1ull << result->op % 64;
 	}
 	return err;
 }

@@ -14,6 +14,7 @@ struct seen_txn {
 	struct csv_fs *fs;
 	bool put, set;
 	uint32_t node, slot;
+	uint64_t generation;
 	struct csv_result result; /* put */
 	uint64_t ino, size;	  /* set: of the last csv_inode_set() */
 	unsigned mask;		  /* all of them */
@@ -24,6 +25,9 @@ struct seen_txn {
 /* A transaction that changed something was committed to record seq. NULL: nobody listens. */
 extern void (*hook_committed)(void *arg, const struct seen_txn *txn, uint64_t seq);
 extern void *hook_arg;
+
+/* Kinds of requests (bits: enum csvp_op, below 64) whose result was recorded. */
+extern uint64_t hook_ops_put;
 
 enum hook_twin {
 	TWIN_NONE,

@@ -106,9 +106,17 @@ static bool survey_entry(void *arg, const struct csv_dirent *ent, const struct c
 static int survey_slots(struct survey *v)
 {
 	for (uint32_t node = 1; node <= MODEL_NODES; node++) {
+		const struct csv_session *sess;
+		int err = csv_txn_read(v->txn, CSV_SESS_BLK + node - 1, CSV_BT_SESSION,
+			(const void **)&sess);
+
+		if (err)
+			return err;
+		v->slots += digest_session(node, le64_get(sess->generation));
 		for (uint32_t slot = 0; slot < MODEL_SLOTS; slot++) {
 			struct csv_result res;
-			int err = csv_result_get(v->txn, node, SIM_GENERATION + node, slot, &res);
+
+			err = csv_result_get(v->txn, node, le64_get(sess->generation), slot, &res);
 
 			if (err)
 				return err;

@@ -60,13 +60,20 @@ uint64_t digest_slot(uint32_t node, uint32_t slot, uint64_t seq)
 	return seq ? mix(mix(mix(77, node), slot), seq) : 0;
 }
 
+uint64_t digest_session(uint32_t node, uint64_t generation)
+{
+	return mix(mix(78, node), generation);
+}
+
 static uint64_t slots_digest(const struct model *m)
 {
 	uint64_t sum = 1;
 
-	for (uint32_t node = 1; node <= MODEL_NODES; node++)
+	for (uint32_t node = 1; node <= MODEL_NODES; node++) {
+		sum += digest_session(node, m->generations[node]);
 		for (uint32_t slot = 0; slot < MODEL_SLOTS; slot++)
 			sum += digest_slot(node, slot, m->slots[node][slot]);
+	}
 	return sum;
 }
 
@@ -368,8 +375,12 @@ static void apply(struct model *m, const struct step *s)
 		xattr_drop(m, xattr_find(m, s->ino, s->name));
 		break;
 	}
-	if (s->slot_node)
-		m->slots[s->slot_node][s->slot] = s->slot_seq;
+	if (!s->slot_node)
+		return;
+	if (m->generations[s->slot_node] != s->slot_generation)
+		memset(m->slots[s->slot_node], 0, sizeof(m->slots[0]));
+	m->generations[s->slot_node] = s->slot_generation;
+	m->slots[s->slot_node][s->slot] = s->slot_seq;
 }
 
 /* ---- steps ---- */
@@ -388,6 +399,7 @@ static void names_free(struct model *m)
 		free(m->inodes[i].target);
 	m->nr_inodes = m->nr_entries = m->nr_xattrs = 0;
 	memset(m->slots, 0, sizeof(m->slots));
+	memset(m->generations, 0, sizeof(m->generations));
 }
 
 static uint64_t step_add(struct model *m, const struct step *s)
@@ -535,7 +547,7 @@ struct may {
 	uint64_t ino[MAX_MAY];
 	uint32_t version[MAX_MAY], keep[MAX_MAY];
 	uint32_t nr;
-	bool closed; /* what comes later is not to be seen */
+	uint64_t closed_ev; /* what began later is not to be seen; 0 = no matter */
 };
 
 static void may_set(struct may *m, uint64_t ino, uint32_t version)
@@ -581,7 +593,7 @@ static void may_punch(struct may *m, const struct hist *h, const struct look *lo
 	if (h->begun_ev > look->cut)
 		return;
 	may_add(m, 0, 0, 512);
-	m->closed = true;
+	m->closed_ev = MAX(1, h->ack_ev);
 }
 
 static void may_cut(struct may *m, const struct hist *h, uint32_t keep, const struct look *look)
@@ -611,18 +623,25 @@ static void may_clone(struct model *m, struct may *out, const struct hist *h, ui
 		may_hold(m, model_file(m, h->src), look, h->order, sector, out);
 }
 
-/* By what happened to f before a step. */
+/* By what happened to f before a step (NEVER: up to now). */
 static void may_hold(struct model *m, const struct model_file *f, const struct look *look,
 	uint64_t before, uint64_t sector, struct may *out)
 {
 	may_set(out, 0, 0);
-	out->closed = false;
-	for (uint32_t i = 0; i < f->nr_hist && !out->closed; i++) {
+	out->closed_ev = 0;
+	for (uint32_t i = 0; i < f->nr_hist; i++) {
 		const struct hist *h = &f->hist[i];
 
-		if (sector < h->from || sector >= (uint64_t)h->from + h->nr || h->order >= before ||
+		if (sector < h->from || sector >= (uint64_t)h->from + h->nr ||
+			(h->order >= before && before != NEVER) ||
 			(h->order == NEVER && h->begun_ev > look->cut))
 			continue;
+		if (out->closed_ev) {
+			/* Of a write that was done once more after the space was gone. */
+			if (h->kind == HIST_WRITE && h->begun_ev <= MIN(out->closed_ev, look->cut))
+				may_add(out, f->ino, h->version, 512);
+			continue;
+		}
 		if (h->kind == HIST_WRITE)
 			may_write(out, f->ino, h, look);
 		else if (h->kind == HIST_PUNCH)
@@ -632,7 +651,7 @@ static void may_hold(struct model *m, const struct model_file *f, const struct l
 		else
 			may_cut(out, h, sector == h->from ? h->keep : 0, look);
 	}
-	out->closed = false;
+	out->closed_ev = 0;
 }
 
 static bool may_be(const struct may *m, uint64_t sector, const uint8_t *got,
@@ -660,7 +679,7 @@ int64_t model_bytes(struct model *m, const struct model_file *f, const struct lo
 	for (uint64_t s = 0; s < nr; s++) {
 		struct may may;
 
-		may_hold(m, f, look, UINT64_MAX, s, &may);
+		may_hold(m, f, look, NEVER, s, &may);
 		if (!may_be(&may, s, get(arg, s), (uint32_t)MIN(512, size - s * 512)))
 			return (int64_t)s;
 	}

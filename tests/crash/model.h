@@ -58,7 +58,7 @@ struct step {
 	uint32_t mode, flags;
 	char *name, *new_name, *target; /* target: the same memory as new_name */
 	uint32_t slot_node, slot; /* slot_node 0 = none */
-	uint64_t slot_seq;
+	uint64_t slot_seq, slot_generation;
 	uint64_t log_seq; /* the record that it is in */
 	bool gone;	  /* that record was never written: a takeover came before */
 };
@@ -100,6 +100,7 @@ struct model {
 	struct model_xattr *xattrs;
 	uint32_t nr_xattrs, max_xattrs;
 	uint64_t slots[MODEL_NODES + 1][MODEL_SLOTS];
+	uint64_t generations[MODEL_NODES + 1]; /* of the mounts that they belong to */
 
 	struct step *steps; /* from 1 */
 	uint64_t *digests, *slot_digests; /* after each; 0 = none */
@@ -136,6 +137,7 @@ struct seen {
 uint64_t digest_entry(uint64_t dir, const char *name, uint32_t len, const struct seen *s);
 uint64_t digest_xattr(uint64_t ino, const char *name, uint64_t hash);
 uint64_t digest_value(const void *value, uint32_t len);
+uint64_t digest_session(uint32_t node, uint64_t generation);
 uint64_t digest_slot(uint32_t node, uint32_t slot, uint64_t seq);
 
 /* ---- bytes ---- */

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "csvfs/coord/coord_internal.h"
 #include "csvfs/core/format.h"
 #include "tests/crash/hooks.h"
 #include "tests/crash/state.h"
@@ -166,6 +167,7 @@ static bool make_request(struct once *o, unsigned nth, struct op *ret)
 		*ret = on_file(o, OP_CLONE, 64 * KIB, 0, 0);
 		ret->new_ino = made(o, OP_CREATE, "clone");
 		break;
+	case 29: *ret = on_file(o, OP_APPEND, 64 * KIB, 64 * KIB, 64 * KIB); break; /* grant, COMMIT */
 	default: return false;
 	}
 	return true;
@@ -225,10 +227,21 @@ static void kill_all(struct once *o, unsigned nth)
 		close_all(o->sim);
 		if (!o->sim->failed)
 			judge_live(o->sim);
+		if (o->sim->nr_refused)
+			sim_complain(o->sim, "a request was refused");
 		if (!killed)
 			return;
 	}
 	sim_complain(o->sim, "request %u is never answered", nth);
+}
+
+/* A kind of request that is carried out exactly once and was not tried. */
+static unsigned not_tried(void)
+{
+	for (unsigned op = 1; op < CSVP_OP_LIMIT; op++)
+		if (coord_ops[op].once && !(hook_ops_put >> op & 1))
+			return op;
+	return 0;
 }
 
 static bool run_kill(uint64_t seed)
@@ -255,6 +268,10 @@ static bool run_kill(uint64_t seed)
 		if (!failed)
 			sim_end(o.sim, true);
 		sim_free(o.sim);
+	}
+	if (!failed && not_tried()) {
+		fprintf(stderr, "%s has no request here\n", csvp_op_name(not_tried()));
+		failed = true;
 	}
 	printf("kill: %u requests, sent %" PRIu64 " times, %" PRIu64 " kills\n", nth, o.nr_requests,
 		o.nr_kills);

@@ -109,6 +109,8 @@ static void op_acked(struct op *op, int status)
 
 	CHECK(!op->done);
 	op->done = true;
+	if (op->dead)
+		return;
 	op->status = status;
 	if (h)
 		h->busy--;
@@ -119,8 +121,10 @@ static void op_acked(struct op *op, int status)
 	else if (status == 0 && !op->order && op->kind != OP_SYNC && op->kind != OP_FSYNC)
 		sim_complain(sim, "operation %d (%s) succeeded and has changed nothing", op->kind,
 			op->name);
-	if (status)
+	if (status) {
+		sim->nr_refused++;
 		check_refusal(sim, op, status);
+	}
 	ack_add(sim, status ? 0 : op->order);
 	for (uint32_t i = 0; i < op->nr_hist && status == 0; i++) {
 		struct hist *x = op_hist(op, i);
@@ -143,6 +147,27 @@ static void check_answer(struct op *op, struct csvp_in *reply)
 	if (!attr || le64_get(attr->ino) != op->made)
 		sim_complain(op->sim, "the answer to operation %d (%s) is of another inode", op->kind,
 			op->name);
+}
+
+void op_die(struct op *op)
+{
+	struct sim *sim = op->sim;
+	struct node_call *call = is_io(op) ? &op->io.call : &op->call;
+
+	op->dead = true;
+	op->dead_slot = -1;
+	if (call->msg.data && le16_get(csvp_hdr(&call->msg)->slot) != CSVP_NO_SLOT) {
+		op->dead_slot = call->slot;
+		op->dead_seq = le64_get(csvp_hdr(&call->msg)->seq);
+	}
+	list_del(&op->link);
+	list_add_tail(&sim->dead, &op->link);
+	sim->nr_running--;
+	/* What it has written in place stands there from now on at the latest. */
+	uint64_t order = op->order ? op->order : model_mark(&sim->model);
+	for (uint32_t i = 0; i < op->nr_hist; i++)
+		if (op_hist(op, i)->kind == HIST_WRITE)
+			op_hist(op, i)->order = order;
 }
 
 static void call_done(struct node_call *call, int status, struct csvp_in *reply)
@@ -381,7 +406,10 @@ static void opened(struct node_call *call, int status, struct csvp_in *reply)
 		return;
 	}
 	uint64_t ino = op->ino;
+	bool dead = op->dead;
 	op_acked(op, status);
+	if (dead)
+		return;
 	handle_drop(p, handle_of(p, ino));
 }
 
@@ -469,7 +497,8 @@ bool sim_submit(struct sim *sim, const struct op *what)
 	op->made = 0;
 	op->nr_hist = 0;
 	op->buf = NULL;
-	op->done = false;
+	op->done = op->dead = false;
+	op->generation = sim->peers[op->node].generation;
 	list_add_tail(&sim->running, &op->link);
 	sim->nr_running++;
 	begin(op);
@@ -492,6 +521,16 @@ static struct op *op_of_slot(struct sim *sim, const struct seen_txn *t)
 {
 	struct list *pos;
 
+	list_for_each (pos, &sim->dead) {
+		struct op *op = list_entry(pos, struct op, link);
+
+		if (op->node == t->node && op->generation == t->generation &&
+			op->dead_slot == (int)t->slot && op->dead_seq == t->result.seq)
+			return op;
+	}
+	if (t->generation != sim->peers[t->node].generation)
+		return NULL;
+
 	list_for_each (pos, &sim->running) {
 		struct op *op = list_entry(pos, struct op, link);
 		struct node_call *call = is_io(op) ? &op->io.call : &op->call;
@@ -504,12 +543,11 @@ static struct op *op_of_slot(struct sim *sim, const struct seen_txn *t)
 	return NULL;
 }
 
-/* The write whose COMMIT this is. */
-static struct op *op_of_commit(struct sim *sim, const struct seen_txn *t)
+static struct op *find_commit(struct list *ops, const struct seen_txn *t)
 {
 	struct list *pos;
 
-	list_for_each (pos, &sim->running) {
+	list_for_each (pos, ops) {
 		struct op *op = list_entry(pos, struct op, link);
 
 		if (!is_io(op) || op->ino != t->ino)
@@ -521,6 +559,14 @@ static struct op *op_of_commit(struct sim *sim, const struct seen_txn *t)
 			return op;
 	}
 	return NULL;
+}
+
+/* The write whose COMMIT this is. */
+static struct op *op_of_commit(struct sim *sim, const struct seen_txn *t)
+{
+	struct op *op = find_commit(&sim->running, t);
+
+	return op ? op : find_commit(&sim->dead, t);
 }
 
 static void step_take(struct sim *sim, struct op *op, struct step *s)
@@ -537,7 +583,8 @@ static void step_take(struct sim *sim, struct op *op, struct step *s)
 		try_now(sim, list_entry(pos, struct op, link));
 	if (!op)
 		return;
-	if (op->order && !sim->model.steps[op->order].gone)
+	/* A write in its place may be done again, when the answer to its COMMIT was lost. */
+	if (op->order && !sim->model.steps[op->order].gone && op->kind != OP_WRITE)
 		sim_complain(sim, "operation %d (%s) was carried out twice", op->kind, op->name);
 	op->order = order;
 	for (uint32_t i = 0; i < op->nr_hist; i++)
@@ -585,13 +632,15 @@ static void committed_size(struct sim *sim, const struct seen_txn *t, uint64_t s
 
 	if (!i)
 		return;
-	list_for_each (pos, &sim->running) {
-		struct op *op = list_entry(pos, struct op, link);
+	for (int dead = 0; dead < 2; dead++) {
+		list_for_each (pos, dead ? &sim->dead : &sim->running) {
+			struct op *op = list_entry(pos, struct op, link);
 
-		if (op->kind == OP_TRUNC && op->ino == t->ino && op->size <= t->size &&
-			t->size <= i->size) {
-			step_take(sim, NULL, &s);
-			return;
+			if (op->kind == OP_TRUNC && op->ino == t->ino && op->size <= t->size &&
+				t->size <= i->size) {
+				step_take(sim, NULL, &s);
+				return;
+			}
 		}
 	}
 	sim_complain(sim, "inode %" PRIu64 " became %" PRIu64 " long", t->ino, t->size);
@@ -610,6 +659,9 @@ static void committed_put(struct sim *sim, const struct seen_txn *t, uint64_t se
 	s.slot_node = t->node;
 	s.slot = t->slot;
 	s.slot_seq = t->result.seq;
+	s.slot_generation = t->generation;
+	if (t->generation < sim->model.generations[t->node])
+		sim_complain(sim, "a result of an earlier mount replaced those of this one");
 	s.log_seq = seq;
 	if (s.kind == STEP_CREATE)
 		s.ino = op->made = t->result.ino;

@@ -329,10 +329,53 @@ static void peer_up(struct sim *sim, uint32_t id)
 	list_init(&p->to_node);
 	memcpy(cfg.uuid, sim->geom.uuid, sizeof(cfg.uuid));
 	CHECK_OK(node_new(&cfg, &p->node));
-	node_identity(p->node, id, SIM_GENERATION + id);
+	p->generation = p->generation ? p->generation + 10 : SIM_GENERATION + id;
+	node_identity(p->node, id, p->generation);
 	CHECK_OK(bdev_queue_open(sim->dev, sim->loop, &p->queue));
 	p->worker = (struct node_worker){ .node = p->node, .loop = sim->loop, .queue = p->queue };
 	CHECK_OK(buf_pool_new(0, &p->worker.pool));
+}
+
+static void peer_down(struct peer *p)
+{
+	peer_cut(p);
+	node_free(p->node);
+	p->node = NULL;
+	bdev_queue_close(p->queue);
+	buf_pool_free(p->worker.pool);
+}
+
+static bool all_ended(struct sim *sim)
+{
+	struct list *pos;
+
+	list_for_each (pos, &sim->dead)
+		if (!list_entry(pos, struct op, link)->done)
+			return false;
+	return true;
+}
+
+void sim_node_death(struct sim *sim, uint32_t node)
+{
+	struct peer *p = &sim->peers[node];
+	struct list *pos, *tmp;
+	struct node_stats st;
+
+	list_for_each_safe (pos, tmp, &sim->running)
+		if (list_entry(pos, struct op, link)->node == node)
+			op_die(list_entry(pos, struct op, link));
+	chaos_fence(p->queue);
+	peer_cut(p);
+	node_fail(p->node, -ERR_FENCED);
+	TURN_UNTIL(sim, all_ended(sim));
+	coord_node_gone(sim->coord, node, p->generation);
+	while (p->nr_handles > 0)
+		node_close(p->node, p->handles[--p->nr_handles].ni);
+	TURN_UNTIL(sim, (node_stats(p->node, &st), st.nr_inodes == 0));
+	if (sim->failed)
+		return;
+	peer_down(p);
+	peer_up(sim, node);
 }
 
 struct sim *sim_new(uint64_t seed, uint64_t journal_bytes, unsigned broken, bool no_recall)
@@ -344,6 +387,7 @@ struct sim *sim_new(uint64_t seed, uint64_t journal_bytes, unsigned broken, bool
 	sim->broken = broken;
 	sim->no_recall = no_recall;
 	list_init(&sim->running);
+	list_init(&sim->dead);
 	sim->wire_work.fn = wire_run;
 	model_init(&sim->model);
 	CHECK_OK(loop_new(&sim->loop));
@@ -385,16 +429,17 @@ void sim_end(struct sim *sim, bool close)
 void sim_free(struct sim *sim)
 {
 	hook_committed = NULL;
+	while (!list_empty(&sim->dead)) {
+		struct op *op = list_entry(sim->dead.next, struct op, link);
+
+		list_del(&op->link);
+		free(op->buf);
+		free(op);
+	}
 	if (sim->failed) /* what is stuck cannot be taken apart */
 		return;
-	for (uint32_t i = 1; i <= MODEL_NODES; i++) {
-		struct peer *p = &sim->peers[i];
-
-		peer_cut(p);
-		node_free(p->node);
-		bdev_queue_close(p->queue);
-		buf_pool_free(p->worker.pool);
-	}
+	for (uint32_t i = 1; i <= MODEL_NODES; i++)
+		peer_down(&sim->peers[i]);
 	bdev_close(sim->dev);
 	loop_cancel(sim->loop, &sim->wire_work);
 	loop_free(sim->loop);

@@ -46,6 +46,9 @@ struct op {
 	uint32_t hist[4], nr_hist; /* of the file's history */
 	int status;
 	bool done;
+	bool dead; /* its node died; what it sent may still be carried out */
+	int dead_slot;
+	uint64_t dead_seq, generation;
 };
 
 struct handle {
@@ -67,6 +70,7 @@ struct peer {
 	struct list to_coord, to_node; /* messages */
 	struct handle handles[MAX_HANDLES];
 	uint32_t nr_handles;
+	uint64_t generation;
 };
 
 struct ack {
@@ -96,6 +100,7 @@ struct sim {
 
 	struct model model;
 	struct list running; /* struct op */
+	struct list dead;    /* likewise, of nodes that died */
 	uint32_t nr_running;
 	struct ack *acks; /* from 1 */
 	uint64_t nr_acks, max_acks;
@@ -103,7 +108,7 @@ struct sim {
 	uint64_t nr_syncs, max_syncs;
 	uint64_t rnd;
 	uint32_t version; /* of the last write */
-	uint64_t nr_takeovers, nr_resent;
+	uint64_t nr_takeovers, nr_refused;
 	bool failed; /* and it was said why */
 };
 
@@ -125,6 +130,9 @@ void sim_idle(struct sim *sim);
 void sim_settle(struct sim *sim);
 /* The coordinator loses the device; the next one takes over, the nodes resend. */
 void sim_takeover(struct sim *sim);
+/* A node dies; what it has sent to the device is lost, torn or arrives. It comes back as another
+ * mount. */
+void sim_node_death(struct sim *sim, uint32_t node);
 void sim_checkpoint(struct sim *sim);
 uint64_t sim_events(const struct sim *sim);
 void sim_complain(struct sim *sim, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -133,6 +141,8 @@ void sim_complain(struct sim *sim, const char *fmt, ...) __attribute__((format(p
 
 #define SIM_GENERATION 5000u
 
+/* Its node dies. */
+void op_die(struct op *op);
 struct seen_txn;
 void sim_committed(void *arg, const struct seen_txn *txn, uint64_t seq);
 

@@ -62,6 +62,12 @@ static const struct workload workloads[] = {
 		  [OP_RENAME] = 20, [OP_FSYNC] = 8 },
 		.nr_before = 0, .nr_ops = 24, .batch = 4, .names = 6, .dirs = 1, .files = 2,
 		.max_blks = 1300, .journal_kib = 2048, .takeover_every = 7, .pieces = 640 },
+	/* Nodes die and come back; what was acknowledged stays (P3). */
+	{ "death", { [OP_CREATE] = 12, [OP_MKDIR] = 4, [OP_LINK] = 4, [OP_UNLINK] = 8,
+		  [OP_RENAME] = 8, [OP_CHMOD] = 4, [OP_TRUNC] = 10, [OP_PUNCH] = 6, [OP_ZERO] = 3,
+		  [OP_WRITE] = 34, [OP_APPEND] = 8, [OP_FSYNC] = 4, [OP_CLOSE] = 4 },
+		.nr_before = 30, .nr_ops = 120, .batch = 10, .names = 10, .dirs = 2, .files = 3,
+		.max_blks = 40, .journal_kib = 2048, .takeover_every = 70, .death_every = 15 },
 	{ "random", { [OP_CREATE] = 10, [OP_MKDIR] = 5, [OP_SYMLINK] = 3, [OP_FIFO] = 1,
 		  [OP_LINK] = 5, [OP_UNLINK] = 10, [OP_RMDIR] = 4, [OP_RENAME] = 10,
 		  [OP_CHMOD] = 3, [OP_TRUNC] = 8, [OP_PUNCH] = 6, [OP_ZERO] = 4, [OP_ALLOC] = 3,
@@ -332,6 +338,7 @@ static bool make_op(struct sim *sim, const struct workload *w, struct op *op)
 void work_run(struct sim *sim, const struct workload *w, uint32_t nr_ops)
 {
 	uint32_t begun = 0, next_takeover = w->takeover_every, next_ckpt = w->checkpoint_every;
+	uint32_t next_death = w->death_every;
 
 	while (begun < nr_ops && !sim->failed) {
 		struct op op;
@@ -348,6 +355,10 @@ void work_run(struct sim *sim, const struct workload *w, uint32_t nr_ops)
 		if (next_takeover && begun >= next_takeover) {
 			sim_takeover(sim);
 			next_takeover += w->takeover_every;
+		}
+		if (next_death && begun >= next_death) {
+			sim_node_death(sim, 1 + (uint32_t)rnd(sim, MODEL_NODES));
+			next_death += w->death_every;
 		}
 		if (rnd(sim, 40) == 0) /* a pause */
 			sim_idle(sim);
@@ -392,7 +403,7 @@ void work_begin(struct sim *sim, const struct workload *w)
 	for (uint32_t n = 0; w->pieces && n < w->files; n++)
 		cut_up(sim, model_lookup(&sim->model, CSV_ROOT_INO, n ? "file1" : "file0")->ino,
 			w->pieces);
-	calm.takeover_every = 0;
+	calm.takeover_every = calm.death_every = 0;
 	work_run(sim, &calm, w->nr_before);
 	sim_settle(sim);
 }
