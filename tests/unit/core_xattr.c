@@ -154,6 +154,35 @@ static void model_del(int i)
 	model[i].value = NULL;
 }
 
+static void name_all(void)
+{
+	for (int i = 0; i < NR_NAMES; i++) {
+		memset(model[i].name, 'a' + i % 26, i % 4 == 3 ? 250 : i + 1);
+		memcpy(model[i].name, "user.", i % 4 == 3 ? 5 : 0);
+		model[i].name[0] = 'A' + i / 26;
+	}
+}
+
+static void forget_all(void)
+{
+	for (int i = 0; i < NR_NAMES; i++)
+		model_del(i);
+	memset(model, 0, sizeof(model));
+}
+
+/* The attribute is gone, or empty, whatever it was. */
+static void refresh(struct engine *e, uint64_t ino, int i)
+{
+	uint32_t len = 0;
+	int err = x_get(e, ino, model[i].name, NULL, &len);
+
+	CHECK(err == -ENODATA || (err == 0 && len == 0));
+	if (err)
+		model_del(i);
+	else
+		model_put(i, 0);
+}
+
 static void compare(struct engine *e, uint64_t ino)
 {
 	uint32_t len, want = 0;
@@ -249,11 +278,7 @@ static void test_random(uint64_t seed, uint32_t nr_ops)
 	struct xcall c = { 0 };
 
 	seed_state = seed;
-	for (int i = 0; i < NR_NAMES; i++) {
-		memset(model[i].name, 'a' + i % 26, i % 4 == 3 ? 250 : i + 1);
-		memcpy(model[i].name, "user.", i % 4 == 3 ? 5 : 0);
-		model[i].name[0] = 'A' + i / 26;
-	}
+	name_all();
 	engine_device(&e, "ram:32M", true, 0, 0);
 	engine_open(&e, 1 << 20);
 	CHECK_OK(t_create(&e, ROOT, "file", S_IFREG | 0644, &a));
@@ -277,9 +302,54 @@ static void test_random(uint64_t seed, uint32_t nr_ops)
 	CHECK_EQ(t_check(&e).inodes, 1);
 	CHECK_OK(engine_close(&e));
 	engine_done(&e);
-	for (int i = 0; i < NR_NAMES; i++)
-		model_del(i);
-	memset(model, 0, sizeof(model));
+	forget_all();
+}
+
+/* The nth read fails, for each n until none does: what was under way has no effect (E1). */
+static void test_faults(void)
+{
+	struct csv_attr a;
+	uint64_t nth = 1, fired;
+
+	do {
+		struct bdev_fault_rule rule = { .op_mask = 1u << BDEV_READ, .nth = nth, .err = -EIO };
+		uint32_t failed = 0;
+		struct engine e;
+
+		name_all();
+		seed_state = nth;
+		engine_device(&e, "ram:32M", true, 0, 0);
+		engine_open(&e, 0);
+		CHECK_OK(t_create(&e, ROOT, "file", S_IFREG | 0644, &a));
+		for (int n = 0; n < 40; n++)
+			one_op(&e, a.ino);
+		CHECK_OK(engine_close(&e));
+		engine_open(&e, 4096); /* nearly no cache: there are reads */
+		bdev_fault_set(e.fault, &rule);
+		for (int n = 0; n < 25; n++) {
+			int i = rnd(NR_NAMES);
+			uint32_t len = random_len();
+			int err = rnd(3) ? x_set(&e, a.ino, model[i].name, bytes, len, 0)
+					 : (len = 0, x_remove(&e, a.ino, model[i].name));
+
+			CHECK(err == 0 || err == -EIO || err == -ENODATA);
+			failed += err == -EIO;
+			if (err == 0 && len)
+				model_put(i, len);
+			else if (err == 0)
+				refresh(&e, a.ino, i);
+		}
+		fired = bdev_fault_fired(e.fault);
+		CHECK(failed <= 1 && !fired == !failed);
+		bdev_fault_set(e.fault, NULL);
+		compare(&e, a.ino);
+		t_check(&e);
+		CHECK_OK(engine_close(&e));
+		engine_done(&e);
+		forget_all();
+		nth += 1 + nth / 8;
+	} while (fired);
+	CHECK(nth > 20);
 }
 
 /* ---- limits ---- */
@@ -636,7 +706,6 @@ static void test_corrupters(void)
 
 	memset(target, 't', sizeof(target));
 	target[sizeof(target) - 1] = 0;
-	log_set_level((enum log_level)-1); /* errors on purpose */
 	for (size_t i = 0; i < ARRAY_SIZE(corrupters); i++) {
 		struct codes codes = { .want = corrupters[i].code };
 		struct csv_check_report report;
@@ -688,6 +757,8 @@ int main(int argc, char **argv)
 	test_random(seed, nr_ops);
 	if (argc == 1)
 		test_random(2, nr_ops);
+	log_set_level((enum log_level)-1); /* errors on purpose */
+	test_faults();
 	engine_device(&e, "ram:32M", true, 0, 0);
 	engine_open(&e, 0);
 	test_limits(&e);
