@@ -32,7 +32,7 @@
 #define NR_SEEDS 2u
 #else
 #define DROP_STEP 1u
-#define NR_SEEDS 5u
+#define NR_SEEDS 3u
 #endif
 
 #define MAX_KILLS 3000u

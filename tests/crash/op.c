@@ -93,13 +93,21 @@ static void try_now(struct sim *sim, struct op *op)
 		op->refusable |= model_try(&sim->model, &s) != 0;
 }
 
+void ops_try(struct sim *sim)
+{
+	struct list *pos;
+
+	list_for_each (pos, &sim->running)
+		try_now(sim, list_entry(pos, struct op, link));
+}
+
 /* A refusal is right if the model would have refused it at some time while it was under way. (With
  * which error is a matter of order, when more than one thing is wrong.) */
 static void check_refusal(struct sim *sim, struct op *op, int status)
 {
 	if (!op->refusable && status != -ENOSPC)
-		sim_complain(sim, "operation %d (%s, %s) was refused: %s", op->kind, op->name,
-			op->new_name, err_str(status));
+		sim_complain(sim, "operation %d (%s, %s, inode %" PRIu64 ") was refused: %s", op->kind,
+			op->name, op->new_name, op->ino, err_str(status));
 }
 
 static void op_acked(struct op *op, int status)
@@ -573,14 +581,12 @@ static void step_take(struct sim *sim, struct op *op, struct step *s)
 {
 	int err;
 	uint64_t order = model_step(&sim->model, s, &err);
-	struct list *pos;
 
 	if (err)
 		sim_complain(sim, "operation %d (%s, %s) was carried out, which must end with: %s",
 			op ? (int)op->kind : -1, s->name ? s->name : "",
 			s->new_name ? s->new_name : "", err_str(err));
-	list_for_each (pos, &sim->running)
-		try_now(sim, list_entry(pos, struct op, link));
+	ops_try(sim);
 	if (!op)
 		return;
 	/* A write in its place may be done again, when the answer to its COMMIT was lost. */

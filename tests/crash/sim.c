@@ -288,6 +288,7 @@ void sim_takeover(struct sim *sim)
 	if (sim->failed)
 		return;
 	model_takeover(&sim->model, jnl_written_seq(csv_fs_journal(sim->fs)));
+	ops_try(sim);
 	for (uint64_t i = 1; i <= sim->nr_acks; i++)
 		if (sim->acks[i].order && sim->model.steps[sim->acks[i].order].gone &&
 			sim->model.steps[sim->acks[i].order].log_seq)

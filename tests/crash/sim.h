@@ -141,6 +141,8 @@ void sim_complain(struct sim *sim, const char *fmt, ...) __attribute__((format(p
 
 #define SIM_GENERATION 5000u
 
+/* The model has changed: who would be refused now? */
+void ops_try(struct sim *sim);
 /* Its node dies. */
 void op_die(struct op *op);
 struct seen_txn;
