@@ -30,22 +30,38 @@ static void callback_late(struct ev_loop *ev, ev_timer *timer, int revents)
 	cb->coord->cfg.fence(cb->coord->cfg.arg, cb->node, "it did not answer a recall in time");
 }
 
-static void callback_transmit(struct callback *cb)
+static int callback_put(struct coord *coord, uint32_t node, enum csvp_op op, uint64_t xid,
+	uint64_t ino, enum csvp_mode mode)
 {
-	struct coord *coord = cb->coord;
 	struct csvp_msg msg;
 
-	csvp_begin(&msg, cb->op, 0, 0, cb->xid);
+	csvp_begin(&msg, op, 0, 0, xid);
 	struct csvp_recall *body = csvp_put(&msg, sizeof(*body));
 	if (body) {
-		body->ino = le64_of(cb->ino);
-		body->mode = le32_of(cb->mode);
+		body->ino = le64_of(ino);
+		body->mode = le32_of(mode);
 	}
-	if (!csvp_finish(&msg)) { /* else its timer will find that it was not answered */
+	int err = csvp_finish(&msg);
+	if (!err) {
 		csvp_hdr(&msg)->epoch = le64_of(coord->cfg.epoch);
-		coord->cfg.send(coord->cfg.arg, cb->node, msg.data, msg.len);
+		coord->cfg.send(coord->cfg.arg, node, msg.data, msg.len);
 	}
 	csvp_free(&msg);
+	return err;
+}
+
+static void callback_transmit(struct callback *cb)
+{
+	if (callback_put(cb->coord, cb->node, cb->op, cb->xid, cb->ino, cb->mode))
+		log_warn("a callback to node %u was not sent: no memory", cb->node); /* its timer will tell */
+}
+
+void callback_tell(struct coord *coord, uint32_t node, enum csvp_op op, uint64_t ino)
+{
+	if (callback_put(coord, node, op, 0, ino, CSVP_NONE)) {
+		log_error("out of memory to tell node %u something", node);
+		coord->cfg.fence(coord->cfg.arg, node, "no memory to tell it what it must know");
+	}
 }
 
 int callback_send(struct request *r, uint32_t node, enum csvp_op op, uint64_t ino,
@@ -175,6 +191,7 @@ void request_finish(struct request *r, int status)
 	}
 	if (!err) {
 		csvp_hdr(&r->reply)->epoch = le64_of(coord->cfg.epoch);
+		seen_grant(r, status);
 		coord->cfg.send(coord->cfg.arg, r->node, r->reply.data, r->reply.len);
 	}
 	if (status == 0 && desc->after)
@@ -230,14 +247,23 @@ static int op_run(struct csv_op *op, struct csv_txn *txn)
 	return run_recorded(container_of(op, struct request, op), txn);
 }
 
+static void op_forgotten(struct request *r)
+{
+	if (r->status == 0 && r->replayed)
+		request_finish(r, 0);
+	else
+		r->step(r, r->status);
+}
+
 static void op_done(struct csv_op *op, int status)
 {
 	struct request *r = container_of(op, struct request, op);
 
-	if (status == 0 && r->replayed)
-		request_finish(r, 0);
+	r->status = status;
+	if (status == 0 && op->nr_changed && !r->coord->cfg.no_recall)
+		seen_changed(r, op_forgotten);
 	else
-		r->step(r, status);
+		op_forgotten(r);
 }
 
 /* Runs run as one transaction of the engine, then step(r, status). */
@@ -307,6 +333,7 @@ static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 	r->hellos = ++s->hellos;
 	s->generation = r->generation = le64_get(body->generation);
 	parked_drop(coord, r->node); /* it resends them */
+	seen_node_gone(coord, r->node); /* it has forgotten everything */
 	token_reassert_begin(coord, r->node);
 	csvp_begin(&r->reply, CSVP_HELLO, CSVP_REPLY, 0, le64_get(r->hdr->xid));
 	struct csvp_hello_reply *reply = csvp_put(&r->reply, sizeof(*reply));
@@ -428,6 +455,7 @@ void coord_node_gone(struct coord *coord, uint32_t node, uint64_t generation)
 			break;
 		callback_end(found, NULL);
 	}
+	seen_node_gone(coord, node);
 	token_node_gone(coord, node);
 	coord->awaited &= ~NODE_BIT(node);
 	session_check(coord);
@@ -446,6 +474,8 @@ int coord_new(const struct coord_cfg *cfg, uint64_t expected, struct coord **ret
 	coord->awaited = expected;
 	coord->next_xid = cfg->epoch << 32 | 1; /* an answer to an earlier coordinator fits none */
 	htab_init(&coord->inodes);
+	htab_init(&coord->seen);
+	list_init(&coord->seen_lru);
 	list_init(&coord->requests);
 	list_init(&coord->parked);
 	list_init(&coord->callbacks);
@@ -504,6 +534,7 @@ void coord_free(struct coord *coord)
 		free(container_of(n, struct coord_inode, hash));
 	}
 	htab_done(&coord->inodes);
+	seen_done(coord);
 	free(coord);
 }
 

@@ -70,6 +70,10 @@ struct request {
 	bool replayed; /* answered from the session's slot */
 	bool last_step; /* this transaction completes the request: record the result */
 	uint64_t waiting; /* TIMES callbacks out */
+	uint32_t nr_forgets; /* FORGET callbacks out */
+	void (*forgotten)(struct request *r);
+	bool outdated; /* others may have changed since what it read */
+	int status; /* of the op, meanwhile */
 	uint64_t times_ns; /* newest that they answered */
 
 	/* filled by run functions */
@@ -126,6 +130,8 @@ struct coord {
 	struct coord_cfg cfg;
 	struct loop *loop;
 	struct htab inodes;
+	struct htab seen; /* coord_seen.c */
+	struct list seen_lru;
 	struct session sessions[NR_NODES];
 	uint64_t awaited; /* C6 */
 	bool serving;
@@ -150,6 +156,19 @@ struct request *request_new_internal(struct coord *coord, size_t body_len);
 int callback_send(struct request *r, uint32_t node, enum csvp_op op, uint64_t ino,
 	enum csvp_mode mode, void (*done)(struct callback *, const struct csvp_recall_reply *))
 	__attribute__((warn_unused_result));
+
+/* Tells node something that it does not answer. */
+void callback_tell(struct coord *coord, uint32_t node, enum csvp_op op, uint64_t ino);
+
+/* coord_seen.c */
+/* Every node forgets what r's transaction has changed; then forgotten(r). */
+void seen_changed(struct request *r, void (*forgotten)(struct request *r));
+/* Likewise one inode. */
+void seen_forget(struct request *r, uint64_t ino, void (*forgotten)(struct request *r));
+/* r's reply, which is ready: notes and marks what its node may keep. */
+void seen_grant(struct request *r, int status);
+void seen_node_gone(struct coord *coord, uint32_t node);
+void seen_done(struct coord *coord);
 
 /* coord_token.c */
 struct coord_inode *ci_find(struct coord *coord, uint64_t ino);

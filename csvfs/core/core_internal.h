@@ -91,6 +91,8 @@ struct csv_txn {
 	bool had_checkpoint;	/* that was done already */
 	bool preflush;
 	bool active;
+	uint32_t nr_changed; /* as in csv_op */
+	uint64_t changed[CSV_OP_CHANGED_MAX];
 };
 
 void csv_txn_begin(struct csv_txn *txn, struct csv_fs *fs, bool had_checkpoint);

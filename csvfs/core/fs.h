@@ -98,9 +98,14 @@ void csv_fs_close(struct csv_fs *fs, void (*done)(void *arg, int status), void *
 int csv_fs_error(const struct csv_fs *fs);
 struct jnl *csv_fs_journal(struct csv_fs *fs);
 
+#define CSV_OP_CHANGED_MAX 12u
 struct csv_op {
 	int (*run)(struct csv_op *op, struct csv_txn *txn);
 	void (*done)(struct csv_op *op, int status); /* may free op */
+	/* At done: inodes whose attributes or names it has changed, made and removed ones included.
+	 * More than CSV_OP_CHANGED_MAX: it did not fit. */
+	uint32_t nr_changed;
+	uint64_t changed[CSV_OP_CHANGED_MAX];
 	/* private to the engine */
 	struct list link;
 	uint64_t wait_[8];

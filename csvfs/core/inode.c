@@ -166,6 +166,7 @@ int csv_inode_store(struct csv_txn *txn, const struct csv_inode *inode)
 	struct csv_tree tree;
 	int err = csv_root_tree_get(txn, CSV_OWNER_INODES, &tree);
 
+	csv_txn_changed(txn, inode->ino);
 	if (!err)
 		err = csv_tree_update(txn, &tree, inode->ino, buf, len);
 	if (!err)
@@ -209,6 +210,7 @@ int csv_inode_remove(struct csv_txn *txn, uint64_t ino)
 	struct csv_root *root;
 	int err = csv_root_write(txn, &root);
 
+	csv_txn_changed(txn, ino);
 	if (!err)
 		err = csv_root_tree_get(txn, CSV_OWNER_INODES, &tree);
 	if (!err)

@@ -151,8 +151,21 @@ static struct csvp_name *put_name(struct fcall *f, uint64_t dir, uint64_t arg, c
 
 static void fop_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fcall *f = fcall_new(req, CSVP_LOOKUP, reply_entry);
+	struct fmount *m = fuse_req_userdata(req);
+	struct fuse_entry_param e;
+	struct csvp_attr attr;
+	int status;
 
+	if (node_meta_lookup(m->node, parent, name, &attr, &status)) {
+		if (status) {
+			fuse_reply_err(req, ENOENT);
+			return;
+		}
+		attr_to_entry(&e, &attr);
+		fuse_reply_entry(req, &e);
+		return;
+	}
+	struct fcall *f = fcall_new(req, CSVP_LOOKUP, reply_entry);
 	if (!f)
 		return;
 	put_name(f, parent, 0, name);
@@ -172,15 +185,27 @@ static void fop_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
 static void fop_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	bool statx = fworker_self->as == FUSE_AS_STATX;
-	struct fcall *f = fcall_new(req, CSVP_GETATTR, statx ? fraw_reply_statx : reply_attr);
+	struct fmount *m = fuse_req_userdata(req);
+	uint64_t read_ns = node_read_ns(m->node, ino);
+	struct csvp_attr attr;
+	struct stat st;
 
+	if (node_meta_getattr(m->node, ino, &attr) && !node_atime_due(&attr, read_ns)) {
+		attr_to_stat(&st, &attr);
+		if (statx)
+			fraw_answer_statx(req, &attr);
+		else
+			fuse_reply_attr(req, &st, 0.0);
+		return;
+	}
+	struct fcall *f = fcall_new(req, CSVP_GETATTR, statx ? fraw_reply_statx : reply_attr);
 	if (!f)
 		return;
 	struct csvp_getattr *body = csvp_put(&f->call.msg, sizeof(*body));
 	if (body) {
 		body->ino = le64_of(ino);
 		body->wrote_ns = le64_of(node_wrote_ns(f->mount->node, ino));
-		body->read_ns = le64_of(node_read_ns(f->mount->node, ino));
+		body->read_ns = le64_of(read_ns);
 	}
 	fcall_send(f);
 }
@@ -376,55 +401,82 @@ static bool dir_add(struct dirfill *d, const char *name, const struct fuse_entry
 	return true;
 }
 
-static void reply_readdir(struct fcall *f, struct csvp_in *in)
+/* What a listing is asked for. */
+struct listing {
+	uint64_t ino, off, parent; /* parent: of a listing from the start */
+	size_t size;
+	bool plus;
+};
+
+/* Answers req from the entries in in. */
+static void listing_reply(fuse_req_t req, const struct listing *l, struct csvp_in *in)
 {
-	struct dirfill d = { malloc(f->size), 0, f->size, f->plus, f->req };
+	struct dirfill d = { malloc(l->size), 0, l->size, l->plus, req };
 	/* "." and "..": ino 0 in READDIRPLUS, so that the kernel counts no lookup of them */
-	struct fuse_entry_param dot = { .attr = { .st_ino = f->ino, .st_mode = S_IFDIR } };
-	struct fuse_entry_param dotdot = { .attr = { .st_ino = f->parent, .st_mode = S_IFDIR } };
+	struct fuse_entry_param dot = { .attr = { .st_ino = l->ino, .st_mode = S_IFDIR } };
+	struct fuse_entry_param dotdot = { .attr = { .st_ino = l->parent, .st_mode = S_IFDIR } };
 	const struct csvp_dirent *ent;
 
 	if (!d.buf) {
-		fuse_reply_err(f->req, ENOMEM);
+		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	bool more = (f->off >= 1 || dir_add(&d, ".", &dot, 1)) &&
-		(f->off >= 2 || dir_add(&d, "..", &dotdot, 2));
+	bool more = (l->off >= 1 || dir_add(&d, ".", &dot, 1)) &&
+		(l->off >= 2 || dir_add(&d, "..", &dotdot, 2));
 	while (more && (ent = csvp_get(in, sizeof(*ent)))) {
 		struct fuse_entry_param e;
 		char name[CSV_NAME_MAX + 1];
 		uint32_t len = le32_get(ent->name_len);
-		const char *bytes = len <= CSV_NAME_MAX ? csvp_get(in, ALIGN_UP(len, 8u)) : NULL;
-		if (!bytes)
+		const char *bytes = csvp_get(in, ALIGN_UP(len, 8u));
+		if (!bytes || len > CSV_NAME_MAX)
 			break;
 		memcpy(name, bytes, len);
 		name[len] = 0;
 		attr_to_entry(&e, &ent->attr);
 		more = dir_add(&d, name, &e, (off_t)le64_get(ent->cookie));
 	}
-	fuse_reply_buf(f->req, d.buf, d.len);
+	fuse_reply_buf(req, d.buf, d.len);
 	free(d.buf);
 }
 
-static void readdir_list(const struct fcall *from, uint64_t parent)
+static void reply_readdir(struct fcall *f, struct csvp_in *in)
 {
-	struct fcall *f = fcall_new(from->req, CSVP_READDIR, reply_readdir);
-	uint64_t off = from->off;
-	size_t size = from->size;
+	struct listing l = { f->ino, f->off, f->parent, f->size, f->plus };
 
+	listing_reply(f->req, &l, in);
+}
+
+static void listing_get(fuse_req_t req, const struct listing *l)
+{
+	struct fmount *m = fuse_req_userdata(req);
+	uint64_t after = l->off > 2 ? l->off : 0;
+	uint8_t *known;
+	uint32_t len;
+
+	uint64_t read_ns = node_noatime(m->node) ? 0 : (uint64_t)now_ns();
+	struct csvp_attr attr;
+	bool due = node_meta_getattr(m->node, l->ino, &attr) && node_atime_due(&attr, read_ns);
+
+	if (!due && node_meta_readdir(m->node, l->ino, after, &known, &len)) {
+		struct csvp_in in = { NULL, known, known + len };
+		listing_reply(req, l, &in);
+		free(known);
+		return;
+	}
+	struct fcall *f = fcall_new(req, CSVP_READDIR, reply_readdir);
 	if (!f)
 		return;
-	f->ino = from->ino;
-	f->off = off;
-	f->parent = parent;
-	f->size = size;
-	f->plus = from->plus;
+	f->ino = l->ino;
+	f->off = l->off;
+	f->parent = l->parent;
+	f->size = l->size;
+	f->plus = l->plus;
 	struct csvp_readdir *body = csvp_put(&f->call.msg, sizeof(*body));
 	if (body) {
-		body->dir = le64_of(f->ino);
-		body->after = le64_of(off > 2 ? off : 0);
-		body->read_ns = le64_of(node_noatime(f->mount->node) ? 0 : (uint64_t)now_ns());
-		body->max_bytes = le32_of((uint32_t)MIN(size + 512, 128u << 10));
+		body->dir = le64_of(l->ino);
+		body->after = le64_of(after);
+		body->read_ns = le64_of(read_ns);
+		body->max_bytes = le32_of((uint32_t)MIN(l->size + 512, 128u << 10));
 	}
 	fcall_send(f);
 }
@@ -432,9 +484,10 @@ static void readdir_list(const struct fcall *from, uint64_t parent)
 static void reply_parent(struct fcall *f, struct csvp_in *in)
 {
 	const struct csvp_attr *a = csvp_get(in, sizeof(*a));
+	struct listing l = { f->ino, f->off, a ? le64_get(a->ino) : 0, f->size, f->plus };
 
 	if (a)
-		readdir_list(f, le64_get(a->ino));
+		listing_get(f->req, &l);
 	else
 		fuse_reply_err(f->req, EPROTO);
 }
@@ -442,17 +495,22 @@ static void reply_parent(struct fcall *f, struct csvp_in *in)
 /* A listing from the start shows "..", whose number the parent has to be asked for. */
 static void readdir_send(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
-	struct fcall ask = { .req = req, .ino = ino, .off = (uint64_t)off, .size = size, .plus = plus };
+	struct fmount *m = fuse_req_userdata(req);
+	struct listing l = { ino, (uint64_t)off, 0, size, plus };
+	struct csvp_attr attr;
+	int status;
 
-	if (off >= 2) {
-		readdir_list(&ask, 0);
+	if (off < 2 && node_meta_lookup(m->node, ino, "..", &attr, &status) && !status)
+		l.parent = le64_get(attr.ino);
+	if (off >= 2 || l.parent) {
+		listing_get(req, &l);
 		return;
 	}
 	struct fcall *f = fcall_new(req, CSVP_LOOKUP, reply_parent);
 	if (!f)
 		return;
 	f->ino = ino;
-	f->off = ask.off;
+	f->off = l.off;
 	f->size = size;
 	f->plus = plus;
 	put_name(f, ino, 0, "..");

@@ -58,10 +58,24 @@ static void reply_get(struct fcall *f, struct csvp_in *in)
 		fuse_reply_xattr(f->req, (size_t)le64_get(s->size));
 }
 
+/* It is known here that ino has none at all: most files, and programs ask for each of them. */
+static bool has_none(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fmount *m = fuse_req_userdata(req);
+	struct csvp_attr attr;
+
+	return node_meta_getattr(m->node, ino, &attr) &&
+	       !(le32_get(attr.flags) & CSVP_ATTR_HAS_XATTRS);
+}
+
 void fop_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	if (!name_ok(req, name))
 		return;
+	if (has_none(req, ino)) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
 	struct fcall *f = fcall_new(req, CSVP_GETXATTR, reply_get);
 	if (!f)
 		return;
@@ -107,8 +121,14 @@ static void reply_list(struct fcall *f, struct csvp_in *in)
 
 void fop_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
+	if (has_none(req, ino)) {
+		if (size)
+			fuse_reply_buf(req, NULL, 0);
+		else
+			fuse_reply_xattr(req, 0);
+		return;
+	}
 	struct fcall *f = fcall_new(req, CSVP_LISTXATTR, reply_list);
-
 	if (!f)
 		return;
 	f->size = size;

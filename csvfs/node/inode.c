@@ -211,7 +211,7 @@ void inode_wake(struct node_inode *ni)
 
 /* ---- recalls ---- */
 
-static void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns)
+void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns)
 {
 	struct csvp_msg msg;
 

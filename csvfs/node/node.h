@@ -83,6 +83,16 @@ struct node_call {
 /* Sends a call; any thread. A message that could not be built ends in done(-ENOMEM). */
 void node_call(struct node *node, struct node_call *call);
 
+/* ---- what is kept of earlier answers (meta.h); any thread; false: not known ---- */
+
+bool node_meta_getattr(struct node *node, uint64_t ino, struct csvp_attr *ret);
+/* *ret_status: 0, or -ENOENT: there is no such name. */
+bool node_meta_lookup(struct node *node, uint64_t dir, const char *name, struct csvp_attr *ret,
+	int *ret_status);
+/* The body of the answer to READDIR; the caller frees *ret. */
+bool node_meta_readdir(struct node *node, uint64_t dir, uint64_t after, uint8_t **ret,
+	uint32_t *ret_len);
+
 /* ---- inodes that are open here; any thread ---- */
 
 /* Counts an open of ino. *ret_first: the caller sends OPEN (unless CREATE has opened it), and calls
@@ -182,6 +192,8 @@ struct node_stats {
 	uint64_t io_ops[2], io_bytes[2]; /* by enum node_io_op */
 	uint64_t nr_inodes, outstanding;
 	bool connected;
+	uint64_t meta_hits;  /* requests that were answered from what is kept */
+	uint64_t meta_bytes; /* of that */
 	uint64_t waiting_ns; /* how long the oldest call has had no answer */
 	uint64_t epoch;
 };

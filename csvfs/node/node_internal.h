@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "csvfs/node/layout.h"
+#include "csvfs/node/meta.h"
 #include "csvfs/node/node.h"
 #include "util/list.h"
 
@@ -49,6 +50,7 @@ struct node {
 	_Atomic uint64_t io_ops[2], io_bytes[2];
 	uint32_t block_bytes;
 	bool global_flush;
+	struct meta meta;
 	/* service thread: */
 	bool connected, ready;
 	uint64_t epoch, next_xid;
@@ -64,6 +66,8 @@ struct node {
 struct node_inode *inode_find(struct node *node, uint64_t ino); /* table_lock held */
 void inode_recall(struct node *node, const struct csvp_hdr *hdr, uint64_t ino, enum csvp_mode mode);
 void inode_times(struct node *node, const struct csvp_hdr *hdr, uint64_t ino);
+/* Answers a callback. */
+void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns);
 /* Puts every inode with a token or an open into messages; sends them. */
 int inodes_reassert(struct node *node);
 void inodes_fail(struct node *node);

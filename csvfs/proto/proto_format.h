@@ -50,11 +50,17 @@ enum csvp_op {
 
 	CSVP_RECALL = 64, /* callback: csvp_recall -> csvp_recall_reply */
 	CSVP_TIMES,	  /* callback: csvp_ino -> csvp_recall_reply; the token stays */
+	CSVP_FORGET,	  /* callback: csvp_recall -> csvp_recall_reply; xid 0 = no answer */
 	CSVP_OP_LIMIT
 };
 
 #define CSVP_REPLY 1u
 #define CSVP_LAST 2u
+/* Of a reply: until a FORGET comes for the inode, the node may keep the attributes (LOOKUP, GETATTR),
+ * and what is said of names: of one, also that it is not there (LOOKUP), or of a part of the listing
+ * (READDIR). */
+#define CSVP_KEEP_ATTR 4u
+#define CSVP_KEEP_NAMES 8u
 
 struct csvp_hdr {
 	struct le32 magic;   /* 0x00 */
@@ -103,8 +109,11 @@ struct csvp_attr {
 	struct le32 mode, nlink, uid, gid;
 	struct le64 size, nr_blks, rdev;
 	struct le64 atime_ns, mtime_ns, ctime_ns, btime_ns;
+	struct le32 flags; /* CSVP_ATTR_* */
+	struct le32 pad;
 };
-static_assert(sizeof(struct csvp_attr) == 80, "wire");
+static_assert(sizeof(struct csvp_attr) == 88, "wire");
+#define CSVP_ATTR_HAS_XATTRS 1u
 
 struct csvp_name { /* name_len bytes follow */
 	struct le64 dir;
@@ -161,9 +170,10 @@ struct csvp_dirent { /* name_len bytes and padding to 8 follow */
 	struct csvp_attr attr;
 	struct le64 cookie;
 	struct le32 name_len;
-	struct le32 type;
+	struct le32 type; /* DT_*, and CSVP_DIRENT_KEEP: attr may be kept as with CSVP_KEEP_ATTR */
 };
-static_assert(sizeof(struct csvp_dirent) == 96, "wire");
+#define CSVP_DIRENT_KEEP 0x100u
+static_assert(sizeof(struct csvp_dirent) == 104, "wire");
 
 struct csvp_close {
 	struct le64 ino;

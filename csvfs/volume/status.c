@@ -193,6 +193,8 @@ struct json_object *status_json(struct volume *vol)
 	add_u64(io, "recalls", ns.recalls);
 	add_u64(io, "calls_outstanding", ns.outstanding);
 	add_u64(io, "calls_resent", ns.resent);
+	add_u64(io, "calls_spared", ns.meta_hits);
+	add_u64(io, "kept_bytes", ns.meta_bytes);
 	add_ops(io, "calls", ns.calls);
 	add_device(o, vol);
 	return o;
