@@ -334,6 +334,7 @@ static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 	s->generation = r->generation = le64_get(body->generation);
 	parked_drop(coord, r->node); /* it resends them */
 	seen_node_gone(coord, r->node); /* it has forgotten everything */
+	lock_hello(coord, r->node);
 	token_reassert_begin(coord, r->node);
 	csvp_begin(&r->reply, CSVP_HELLO, CSVP_REPLY, 0, le64_get(r->hdr->xid));
 	struct csvp_hello_reply *reply = csvp_put(&r->reply, sizeof(*reply));
@@ -345,6 +346,15 @@ static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 	}
 	request_finish(r, 0);
 	return 0;
+}
+
+static int reassert_locks(struct coord *coord, struct request *r, struct csvp_in *in)
+{
+	int err = lock_reassert(coord, r->node, in);
+
+	if (!err)
+		request_finish(r, 0);
+	return err;
 }
 
 /* A node's tokens and opens, told after it has found a new coordinator. */
@@ -368,10 +378,14 @@ static int reassert(struct coord *coord, struct request *r, struct csvp_in *in)
 		ci_detach(r);
 	}
 	bool last = le32_get(r->hdr->flags) & CSVP_LAST;
+	int err = last ? lock_reassert_check(coord, node) : 0;
+	if (err)
+		return err;
 	request_finish(r, 0);
 	if (last) {
 		struct list *pos;
 		token_reassert_end(coord, node);
+		lock_reassert_end(coord, node);
 		list_for_each (pos, &coord->callbacks) { /* the old connection may have lost them */
 			struct callback *cb = list_entry(pos, struct callback, link);
 			if (cb->node == node)
@@ -413,8 +427,10 @@ int coord_message(struct coord *coord, uint32_t node, const void *data, uint32_t
 	r->hellos = s->hellos;
 	r->desc = &coord_ops[op];
 	coord->stats.requests[op]++;
-	if (op == CSVP_HELLO || op == CSVP_REASSERT) {
-		err = op == CSVP_HELLO ? hello(coord, r, &r->in) : reassert(coord, r, &r->in);
+	if (op == CSVP_HELLO || op == CSVP_REASSERT || op == CSVP_REASSERT_LOCKS) {
+		err = op == CSVP_HELLO	     ? hello(coord, r, &r->in) :
+			op == CSVP_REASSERT ? reassert(coord, r, &r->in) :
+					      reassert_locks(coord, r, &r->in);
 		if (err)
 			request_free(r);
 		return err;
@@ -456,6 +472,7 @@ void coord_node_gone(struct coord *coord, uint32_t node, uint64_t generation)
 		callback_end(found, NULL);
 	}
 	seen_node_gone(coord, node);
+	lock_node_gone(coord, node);
 	token_node_gone(coord, node);
 	coord->awaited &= ~NODE_BIT(node);
 	session_check(coord);
@@ -479,6 +496,7 @@ int coord_new(const struct coord_cfg *cfg, uint64_t expected, struct coord **ret
 	list_init(&coord->requests);
 	list_init(&coord->parked);
 	list_init(&coord->callbacks);
+	lock_init(coord);
 	*ret_coord = coord;
 	return 0;
 }
@@ -530,11 +548,14 @@ void coord_free(struct coord *coord)
 		free(r);
 	}
 	htab_for_each_safe (n, tmp, &coord->inodes) {
+		struct coord_inode *ci = container_of(n, struct coord_inode, hash);
 		htab_remove(&coord->inodes, n);
-		free(container_of(n, struct coord_inode, hash));
+		lockset_done(&ci->locks);
+		free(ci);
 	}
 	htab_done(&coord->inodes);
 	seen_done(coord);
+	lock_done(coord);
 	free(coord);
 }
 
@@ -545,6 +566,10 @@ void coord_stats(const struct coord *coord, struct coord_stats *ret)
 	ret->awaited = coord->awaited;
 	ret->serving = coord->serving;
 	ret->nr_sessions = 0;
-	for (uint32_t node = 1; node < NR_NODES; node++)
+	ret->nr_locks = ret->nr_lock_waits = 0;
+	for (uint32_t node = 1; node < NR_NODES; node++) {
 		ret->nr_sessions += coord->sessions[node].open;
+		ret->nr_locks += coord->nr_locks[node];
+		ret->nr_lock_waits += coord->nr_lock_waits[node];
+	}
 }

@@ -72,6 +72,7 @@ struct coord_stats {
 	uint64_t recalls, replays;
 	uint64_t nr_inodes; /* with tokens or opens */
 	uint32_t nr_sessions;
+	uint32_t nr_locks, nr_lock_waits;
 	uint64_t awaited; /* mask of nodes that have not reasserted */
 	bool serving;
 };

@@ -5,6 +5,7 @@
 #include "blockdev/bdev.h"
 #include "csvfs/coord/coord.h"
 #include "csvfs/core/fs.h"
+#include "csvfs/proto/lockset.h"
 #include "csvfs/proto/proto.h"
 #include "util/htab.h"
 #include "util/list.h"
@@ -48,12 +49,14 @@ struct coord_inode {
 	uint32_t ahead_random;	 /* zero-aheads that did not continue one */
 	uint32_t refs;		 /* requests that point here */
 	bool freeing;		 /* a request in the section looks whether to free it, or does */
+	struct lockset locks;	 /* coord_lock.c */
+	struct list lock_waiters; /* requests, the oldest first */
 };
 
 /* A request from its arrival to its answer. */
 struct request {
 	struct csv_op op;
-	struct list link; /* in a section, commits or coord.parked */
+	struct list link; /* in a section, commits, lock_waiters or coord.parked */
 	struct list all;  /* coord.requests */
 	struct coord *coord;
 	uint32_t node;
@@ -104,6 +107,12 @@ struct request {
 	size_t io_buf_bytes;
 	uint32_t from, to; /* bytes of a block to zero */
 
+	/* of LOCK (coord_lock.c) */
+	struct lock lock; /* wanted */
+	uint64_t since_ns;
+	struct list wait_link, search_link;
+	uint64_t search; /* which has found it last */
+
 	uint8_t data[]; /* the message */
 };
 
@@ -136,6 +145,10 @@ struct coord {
 	uint64_t awaited; /* C6 */
 	bool serving;
 	struct list requests, parked, callbacks;
+	struct list lock_waits; /* requests, of all inodes */
+	struct lockset asserted_locks[NR_NODES]; /* told so far, until the last REASSERT */
+	uint32_t nr_locks[NR_NODES], nr_lock_waits[NR_NODES];
+	uint64_t lock_search;
 	uint64_t next_xid;
 	uint32_t nr_io; /* requests to the device (coord_data.c) */
 	bool stopping;
@@ -227,6 +240,25 @@ int run_listxattr(struct request *r, struct csv_txn *txn);
 int run_removexattr(struct request *r, struct csv_txn *txn);
 void start_setxattr(struct request *r);
 void reply_xattr(struct request *r);
+
+/* coord_lock.c */
+void start_lock(struct request *r);
+void start_getlk(struct request *r);
+void reply_getlk(struct request *r);
+void start_lock_cancel(struct request *r);
+void lock_init(struct coord *coord);
+void lock_done(struct coord *coord);
+/* A node connects: what waits for locks there is sent again, what it holds is told (L3, L4). */
+void lock_hello(struct coord *coord, uint32_t node);
+/* A part of what a node holds. -EPROTO, -ENOMEM. */
+int lock_reassert(struct coord *coord, uint32_t node, struct csvp_in *in);
+/* Before the last REASSERT is answered: -EPROTO for locks on what it has not open. */
+int lock_reassert_check(struct coord *coord, uint32_t node);
+void lock_reassert_end(struct coord *coord, uint32_t node);
+/* The inode is not open on node any more. The caller holds a reference to ci. */
+void lock_closed(struct coord *coord, struct coord_inode *ci, uint32_t node);
+/* Before its opens are dropped. */
+void lock_node_gone(struct coord *coord, uint32_t node);
 
 /* coord_orphan.c */
 /* Frees ino if it has no name and nobody has it open. Not before all opens are known (C6):

@@ -428,6 +428,7 @@ static void start_close(struct request *r)
 	r->times_ns = le64_get(b->wrote_ns);
 	r->ci->opens &= ~NODE_BIT(r->node);
 	ci_set_mode(r->ci, r->node, CSVP_NONE);
+	lock_closed(r->coord, r->ci, r->node);
 	request_run(r, run_close, close_done);
 }
 
@@ -463,5 +464,8 @@ const struct op_desc coord_ops[CSVP_OP_LIMIT] = {
 	[CSVP_SETXATTR] = { sizeof(struct csvp_xattr), start_setxattr, .once = true },
 	[CSVP_LISTXATTR] = { sizeof(struct csvp_xattr), .run = run_listxattr,
 		.reply = reply_xattr },
+	[CSVP_LOCK] = { sizeof(struct csvp_lock), start_lock },
+	[CSVP_GETLK] = { sizeof(struct csvp_lock), start_getlk, .reply = reply_getlk },
+	[CSVP_LOCK_CANCEL] = { sizeof(struct csvp_lock_cancel), start_lock_cancel },
 	[CSVP_REMOVEXATTR] = { sizeof(struct csvp_xattr), .run = run_removexattr, .once = true },
 };

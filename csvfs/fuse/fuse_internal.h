@@ -7,6 +7,7 @@
 
 #include "csvfs/fuse/fuse.h"
 #include "csvfs/node/node.h"
+#include "util/list.h"
 
 /* A buffer that requests are received in. The bytes of a WRITE begin at a page border (F2). */
 struct recv_buf {
@@ -45,7 +46,19 @@ struct fmount {
 	_Atomic uint32_t nr_running; /* workers */
 	uint32_t nr_workers;
 	struct fworker *workers;
+	pthread_mutex_t files_lock;
+	struct list files; /* some may never be closed: a mount can be cut off */
 };
+
+/* What the kernel has opened: fuse_file_info.fh. */
+struct ffile {
+	struct list link; /* fmount.files */
+	struct node_inode *ni;
+};
+static inline struct ffile *ffile_of(const struct fuse_file_info *fi)
+{
+	return (struct ffile *)(uintptr_t)fi->fh;
+}
 
 /* The worker that runs this thread. */
 extern __thread struct fworker *fworker_self;
@@ -65,6 +78,15 @@ void fio_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 void fop_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct fuse_file_info *fi);
+/* Answers RELEASE, and frees what fop_open() has made. */
+void open_end(fuse_req_t req, struct ffile *file);
+
+/* fuse_lock.c */
+void fop_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
+void fop_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
+	int sleep);
+void fop_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
+void fop_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fop_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 
 /* fuse_clone.c */

@@ -53,7 +53,7 @@ void fio_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 	}
 	f->io.op = NODE_READ;
 	f->io.worker = &w->nw;
-	f->io.ni = (struct node_inode *)(uintptr_t)fi->fh;
+	f->io.ni = ffile_of(fi)->ni;
 	f->io.off_bytes = (uint64_t)off;
 	f->io.len_bytes = (uint32_t)size;
 	f->io.done = read_done;
@@ -92,7 +92,7 @@ void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 	w->taken = true;
 	f->io.op = NODE_WRITE;
 	f->io.worker = &w->nw;
-	f->io.ni = (struct node_inode *)(uintptr_t)fi->fh;
+	f->io.ni = ffile_of(fi)->ni;
 	f->io.off_bytes = (uint64_t)off;
 	f->io.len_bytes = (uint32_t)size;
 	f->io.buf = (void *)(uintptr_t)buf;

@@ -618,7 +618,8 @@ static void fop_init(void *userdata, struct fuse_conn_info *conn)
 		FUSE_CAP_HANDLE_KILLPRIV);
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_DIO | FUSE_CAP_ASYNC_READ |
 		FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_READDIRPLUS |
-		FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK);
+		FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_LOCKS |
+		FUSE_CAP_FLOCK_LOCKS);
 	conn->max_background = 1024;
 	conn->congestion_threshold = 1024;
 	conn->time_gran = 1;
@@ -641,7 +642,11 @@ const struct fuse_lowlevel_ops fuse_meta_ops = {
 	.link = fop_link,
 	.open = fop_open,
 	.create = fop_create,
+	.flush = fop_flush,
 	.release = fop_release,
+	.getlk = fop_getlk,
+	.setlk = fop_setlk,
+	.flock = fop_flock,
 	.read = fio_read,
 	.write = fio_write,
 	.fsync = fio_fsync,

@@ -158,7 +158,9 @@ static int hello_answered(struct node *node, struct csvp_in *in)
 		return -EPROTO;
 	node->epoch = le64_get(reply->epoch);
 	meta_clear(&node->meta); /* the coordinator counts on nothing of it any more */
-	int err = inodes_reassert(node);
+	int err = locks_reassert(node);
+	if (!err)
+		err = inodes_reassert(node);
 	if (err)
 		return err;
 	node->ready = true;
@@ -199,7 +201,7 @@ int node_message(struct node *node, const void *data, uint32_t len)
 	int status = csvp_status(in.hdr);
 	if (op == CSVP_HELLO)
 		return status ? status : hello_answered(node, &in);
-	if (op == CSVP_REASSERT)
+	if (op == CSVP_REASSERT || op == CSVP_REASSERT_LOCKS)
 		return status;
 	struct htab_node *n = htab_find(&node->by_xid, le64_get(in.hdr->xid));
 	if (!n)
@@ -302,7 +304,12 @@ void node_stats(struct node *node, struct node_stats *ret)
 	ret->connected = node->ready;
 	ret->epoch = node->epoch;
 	ret->waiting_ns = 0;
-	if (!list_empty(&node->calls))
-		ret->waiting_ns = clock_mono_ns() -
-			list_entry(node->calls.next, struct node_call, link)->sent_ns;
+	struct list *pos;
+	list_for_each (pos, &node->calls) {
+		const struct node_call *call = list_entry(pos, struct node_call, link);
+		if (call->patient)
+			continue;
+		ret->waiting_ns = clock_mono_ns() - call->sent_ns;
+		break;
+	}
 }

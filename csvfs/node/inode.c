@@ -25,6 +25,7 @@ static struct node_inode *inode_new(struct node *node, uint64_t ino)
 	ni->node = node;
 	pthread_mutex_init(&ni->lock, NULL);
 	list_init(&ni->waiters);
+	locks_init(ni);
 	htab_insert(&node->inodes, ino, &ni->hash);
 	return ni;
 }
@@ -82,6 +83,7 @@ static void close_last(struct loop_work *work)
 	}
 	assert(ni->inflight == 0 && list_empty(&ni->waiters));
 	layout_clear(&ni->layout);
+	locks_done(ni);
 	pthread_mutex_destroy(&ni->lock);
 	free(ni);
 }

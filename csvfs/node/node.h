@@ -23,6 +23,7 @@
 #include <pthread.h>
 
 #include "blockdev/bdev.h"
+#include "csvfs/proto/lockset.h"
 #include "csvfs/proto/proto.h"
 #include "util/buf.h"
 #include "util/htab.h"
@@ -67,6 +68,7 @@ void node_invalidated(struct node *node, uint64_t ino);
 struct node_call {
 	struct csvp_msg msg; /* built with csvp_begin(op, 0, 0, 0); owned by the call from node_call */
 	bool modifies;	     /* carried out exactly once: takes a session slot */
+	bool patient;	     /* may wait for ever: no sign that the coordinator is away */
 	/* Service thread. reply is read from its body; NULL when status is negative. May free call. */
 	void (*done)(struct node_call *call, int status, struct csvp_in *reply);
 	/* private */
@@ -115,6 +117,39 @@ uint64_t node_read_ns(struct node *node, uint64_t ino);
 bool node_atime_due(const struct csvp_attr *a, uint64_t read_ns);
 void node_atime_set(struct node *node, uint64_t ino);
 bool node_noatime(const struct node *node);
+
+/* ---- locks; see lock.c ---- */
+
+/* One request about locks. Made zeroed with malloc(), as the first member of its memory. */
+struct node_lock {
+	struct node_call call;
+	struct node *node;
+	struct lock lock; /* kind, type (CSVP_LOCK_NONE unlocks), owner, pid, start, end */
+	struct node_inode *ni; /* open until done */
+	const void *file;      /* tells apart what the kernel has opened */
+	bool wait;
+	/* Service thread, once; status also -EAGAIN, -EDEADLK, -EINTR (cancelled), -ENOLCK. Frees the
+	 * request with node_lock_free(). */
+	void (*done)(struct node_lock *l, int status);
+
+	/* private */
+	struct list link;
+	struct loop_work work, cancel_work;
+	struct lock_memory mem;
+	struct lock_use *use;
+	int status;
+	_Atomic bool cancelled;
+	bool begun, cancel_ran, freed;
+};
+
+/* Sends it; any thread. -ENOENT: an unlock of an owner that holds nothing; done will not run. */
+int node_lock(struct node_lock *l) __attribute__((warn_unused_result, nonnull));
+/* The end of a file: unlocks, as node_lock() does, one owner that has locked by way of l->file; node,
+ * ni, file and done are set. -ENOENT: there is none (left). */
+int node_lock_release(struct node_lock *l) __attribute__((warn_unused_result, nonnull));
+/* Ends a wait with -EINTR, unless it is over already. Any thread, until done has begun. */
+void node_lock_cancel(struct node_lock *l);
+void node_lock_free(struct node_lock *l);
 
 /* ---- I/O ---- */
 

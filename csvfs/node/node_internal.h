@@ -27,6 +27,7 @@ struct node_inode {
 	bool excl_busy;		     /* a counted I/O is exclusive */
 	struct node_io *excl_wanted; /* waits for inflight == 0; others queue behind it */
 	struct list waiters;
+	struct list lock_uses;
 	uint64_t wrote_ns, read_ns;
 	bool recall_pending;
 	enum csvp_mode recall_mode;
@@ -37,6 +38,8 @@ struct node_inode {
 	struct loop_work recall_work, close_work;
 	bool recall_posted; /* under lock */
 	bool closing;	    /* close_work is posted; under node.table_lock */
+	struct lockset locks;	/* that were granted; service thread */
+	struct list lock_calls; /* struct node_lock, as they were sent; service thread */
 	struct node *node;
 };
 
@@ -82,6 +85,12 @@ void inode_was_read(struct node_inode *ni);
 int client_send(struct node *node, struct csvp_msg *msg);
 /* node_call() from the service thread, begun before it returns: before what anybody calls later. */
 void client_call(struct node *node, struct node_call *call);
+
+/* lock.c */
+void locks_init(struct node_inode *ni);
+void locks_done(struct node_inode *ni);
+/* Tells the coordinator what was granted here. */
+int locks_reassert(struct node *node);
 
 /* io.c */
 void io_begin(struct node_io *io);

@@ -47,6 +47,10 @@ enum csvp_op {
 	CSVP_SETXATTR,	   /* csvp_xattr, name, value -> nothing */
 	CSVP_LISTXATTR,	   /* csvp_xattr -> csvp_size, names, each with a NUL */
 	CSVP_REMOVEXATTR,  /* csvp_xattr, name -> nothing */
+	CSVP_LOCK = 40,	   /* csvp_lock -> nothing; with WAIT: answered when it is granted */
+	CSVP_GETLK,	   /* csvp_lock -> csvp_lock: the first that is in the way, or type NONE */
+	CSVP_LOCK_CANCEL,  /* csvp_lock_cancel -> nothing; the LOCK ends -EINTR unless it was granted */
+	CSVP_REASSERT_LOCKS, /* csvp_lock[] -> nothing; before the last REASSERT */
 
 	CSVP_RECALL = 64, /* callback: csvp_recall -> csvp_recall_reply */
 	CSVP_TIMES,	  /* callback: csvp_ino -> csvp_recall_reply; the token stays */
@@ -275,6 +279,27 @@ struct csvp_xattr { /* name_len bytes follow, then the value (SETXATTR) */
 	struct le32 value_len; /* GETXATTR, LISTXATTR: room; 0 = only the length is asked for */
 	struct le32 flags;     /* CSV_XATTR_* */
 	struct le32 pad;
+};
+
+enum csvp_lock_type { CSVP_LOCK_NONE, CSVP_LOCK_READ, CSVP_LOCK_WRITE };
+enum csvp_lock_kind { CSVP_LOCK_FCNTL, CSVP_LOCK_FLOCK }; /* FCNTL: those of open files, too */
+
+#define CSVP_LOCK_END 0x7fffffffffffffffull /* the end of a lock that has none */
+#define CSVP_LOCK_WAIT 1u
+struct csvp_lock {
+	struct le64 ino;
+	struct le64 owner;	/* any number of the node's */
+	struct le64 start, end; /* bytes; FLOCK: 0 to CSVP_LOCK_END */
+	struct le32 type;	/* enum csvp_lock_type; LOCK with NONE unlocks */
+	struct le32 kind;	/* enum csvp_lock_kind */
+	struct le32 pid;	/* GETLK: 0 if it is of another node */
+	struct le32 flags;	/* CSVP_LOCK_WAIT */
+	struct le64 waited_ms;	/* since it was first sent: keeps its place in a resend */
+};
+static_assert(sizeof(struct csvp_lock) == 56, "wire");
+
+struct csvp_lock_cancel {
+	struct le64 xid; /* of the LOCK */
 };
 
 struct csvp_statfs {
