@@ -109,6 +109,7 @@ struct sim {
 	uint64_t rnd;
 	uint32_t version; /* of the last write */
 	uint64_t nr_takeovers, nr_refused;
+	uint64_t ballast; /* a file that takes most of the space, and is left alone */
 	bool failed; /* and it was said why */
 };
 

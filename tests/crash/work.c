@@ -68,6 +68,12 @@ static const struct workload workloads[] = {
 		  [OP_WRITE] = 34, [OP_APPEND] = 8, [OP_FSYNC] = 4, [OP_CLOSE] = 4 },
 		.nr_before = 30, .nr_ops = 120, .batch = 10, .names = 10, .dirs = 2, .files = 3,
 		.max_blks = 40, .journal_kib = 2048, .takeover_every = 70, .death_every = 15 },
+	/* There is too little space, and what is freed is held back (E5). */
+	{ "full", { [OP_WRITE] = 40, [OP_ALLOC] = 6, [OP_TRUNC] = 14, [OP_PUNCH] = 10,
+		  [OP_CREATE] = 14, [OP_MKDIR] = 4, [OP_UNLINK] = 18, [OP_RENAME] = 6,
+		  [OP_XATTR] = 4, [OP_FSYNC] = 4, [OP_CLOSE] = 6 },
+		.nr_before = 20, .nr_ops = 100, .batch = 6, .names = 10, .dirs = 2, .files = 2,
+		.max_blks = 48, .journal_kib = 1536, .free_blks = 120 },
 	{ "random", { [OP_CREATE] = 10, [OP_MKDIR] = 5, [OP_SYMLINK] = 3, [OP_FIFO] = 1,
 		  [OP_LINK] = 5, [OP_UNLINK] = 10, [OP_RMDIR] = 4, [OP_RENAME] = 10,
 		  [OP_CHMOD] = 3, [OP_TRUNC] = 8, [OP_PUNCH] = 6, [OP_ZERO] = 4, [OP_ALLOC] = 3,
@@ -115,12 +121,13 @@ static uint64_t any_inode(struct sim *sim, uint32_t type)
 	uint32_t nr = 0;
 
 	for (uint32_t i = 0; i < m->nr_inodes; i++)
-		nr += (m->inodes[i].mode & S_IFMT) == type;
+		nr += (m->inodes[i].mode & S_IFMT) == type && m->inodes[i].ino != sim->ballast;
 	if (!nr)
 		return 0;
 	nr = (uint32_t)rnd(sim, nr);
 	for (uint32_t i = 0;; i++)
-		if ((m->inodes[i].mode & S_IFMT) == type && nr-- == 0)
+		if ((m->inodes[i].mode & S_IFMT) == type && m->inodes[i].ino != sim->ballast &&
+			nr-- == 0)
 			return m->inodes[i].ino;
 }
 
@@ -133,7 +140,7 @@ static bool any_entry(struct sim *sim, const struct workload *w, bool dir, uint6
 	for (int tries = 0; tries < 20 && m->nr_entries; tries++) {
 		struct model_entry *e = &m->entries[rnd(sim, m->nr_entries)];
 
-		if (S_ISDIR(model_inode(m, e->ino)->mode) != dir)
+		if (S_ISDIR(model_inode(m, e->ino)->mode) != dir || e->ino == sim->ballast)
 			continue;
 		*ret_dir = e->dir;
 		strcpy(ret_name, e->name);
@@ -392,6 +399,26 @@ static void cut_up(struct sim *sim, uint64_t ino, uint32_t pieces)
 	sim_idle(sim);
 }
 
+/* Takes all the space, then gives so much back. */
+static void fill_volume(struct sim *sim, uint32_t free_blks)
+{
+	struct op op = { .kind = OP_ALLOC, .node = 1, .len = free_blks * BLK,
+		.flags = CSVP_FALLOC_KEEP_SIZE };
+	uint64_t before = sim->nr_refused;
+
+	make(sim, OP_CREATE, 1000);
+	make(sim, OP_CREATE, 1001);
+	op.ino = model_lookup(&sim->model, CSV_ROOT_INO, "file1001")->ino;
+	CHECK(sim_submit(sim, &op));
+	sim_idle(sim);
+	sim->ballast = op.ino = model_lookup(&sim->model, CSV_ROOT_INO, "file1000")->ino;
+	for (op.len = 64 * BLK; sim->nr_refused == before && !sim->failed; op.off += op.len) {
+		CHECK(sim_submit(sim, &op));
+		sim_idle(sim);
+	}
+	make(sim, OP_UNLINK, 1001);
+}
+
 void work_begin(struct sim *sim, const struct workload *w)
 {
 	struct workload calm = *w;
@@ -403,6 +430,8 @@ void work_begin(struct sim *sim, const struct workload *w)
 	for (uint32_t n = 0; w->pieces && n < w->files; n++)
 		cut_up(sim, model_lookup(&sim->model, CSV_ROOT_INO, n ? "file1" : "file0")->ino,
 			w->pieces);
+	if (w->free_blks)
+		fill_volume(sim, w->free_blks);
 	calm.takeover_every = calm.death_every = 0;
 	work_run(sim, &calm, w->nr_before);
 	sim_settle(sim);
