@@ -384,6 +384,7 @@ void volume_stop(void)
 static void volume_done(struct volume *vol)
 {
 	control_free(vol->control);
+	vscrub_free(vol);
 	if (vol->loop)
 		channel_done(vol);
 	coord_free(vol->coord);
