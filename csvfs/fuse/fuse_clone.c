@@ -101,6 +101,17 @@ void fop_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, stru
 	struct csv_ioc_clone clone;
 	struct csv_ioc_map map;
 
+	if (cmd == CSV_IOC_SHUTDOWN) {
+		struct fmount *m = fuse_req_userdata(req);
+		bool root = fuse_req_ctx(req)->uid == 0;
+		if (!root) {
+			fuse_reply_err(req, EPERM);
+			return;
+		}
+		fuse_reply_ioctl(req, 0, NULL, 0);
+		m->cfg.shutdown(m->cfg.arg);
+		return;
+	}
 	if (cmd == CSV_IOC_CLONE && in_bytes >= sizeof(clone)) {
 		memcpy(&clone, in, sizeof(clone));
 		if (fuse_req_ctx(req)->uid != 0) {

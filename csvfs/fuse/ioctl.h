@@ -7,6 +7,11 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 
+/* As other Linux file systems have it, and as their tests use it: on any open file or directory, root
+ * only. Its number says that it reads, so the kernel keeps the flags to itself: whatever they are, what
+ * was acknowledged is on the volume and nothing else is done. */
+#define CSV_IOC_SHUTDOWN _IOR('X', 125, uint32_t)
+
 /*
  * On an empty file, open for writing: it becomes a clone of the whole file src_ino of the same mount.
  * Root only. EOPNOTSUPP: only a copy can do it. EPERM, ENOENT, EISDIR, EINVAL, ENOSPC.

@@ -217,6 +217,15 @@ static void mount_ended(void *arg)
 	loop_post(vol->loop, &vol->ended_work);
 }
 
+static void mount_shutdown(void *arg)
+{
+	struct volume *vol = arg;
+
+	log_error("%s: shut down by an ioctl: the mount ends at once, the next one replays",
+		vol->cfg.mountpoint);
+	vol->cfg.shutdown(vol->cfg.arg);
+}
+
 static bool queue_idle(void *arg, const struct bdev_queue *queue)
 {
 	struct volume *vol = arg;
@@ -254,6 +263,7 @@ static void first_answer(struct node_call *call, int status, struct csvp_in *rep
 		.flags = vol->cfg.mount_flags,
 		.queue_idle = queue_idle,
 		.ended = mount_ended,
+		.shutdown = mount_shutdown,
 		.arg = vol,
 	};
 	int err = fmount_start(&cfg, &vol->mount);
