@@ -66,6 +66,9 @@ static void close_last(struct loop_work *work)
 	pthread_mutex_unlock(&node->table_lock);
 	if (!last)
 		return;
+	struct csvp_attr attr;
+	if (meta_getattr(&node->meta, ni->hash.key, &attr) && node_atime_due(&attr, ni->read_ns))
+		meta_forget(&node->meta, ni->hash.key); /* CLOSE will tell of a read */
 	struct node_call *call = calloc(1, sizeof(*call));
 	if (!call) {
 		log_warn("inode %llu: no memory to close it; it stays open for the coordinator",
