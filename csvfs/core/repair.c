@@ -13,7 +13,8 @@
  *     carries out the first stage that has something that can be done, since what later ones found
  *     may look different afterwards.
  * R3  Stages 0 and 1 change blocks in place: they need no space, so no bitmap has to be believed.
- *     Nothing is allocated before stage 2 is clean, and nothing is freed by stage 6 before all trees
+ *     Nothing (but a root for the inode tree, if that and the root block are lost) is allocated
+ *     before stage 2 is clean, and nothing is freed by stage 6 before all trees
  *     were walked whole: what a lost block led to stays marked in use until it is found or given up.
  * R4  A fix looks again: it changes what it was planned for if that is still there.
  * R5  A damaged block is taken, in this order, from the log if that provably has its last content

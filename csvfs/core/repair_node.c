@@ -168,6 +168,49 @@ static void set_top(struct csv_tree_root *root, const struct check_node *top)
 		*root = (struct csv_tree_root){ .blk = le64_of(top->blk), .level = top->level };
 }
 
+/* The topmost nodes of the inode tree, of which its lost root led to more than one. */
+static int find_inode_tops(struct repair *r)
+{
+	const struct check_node *top;
+	int err = find_nodes(r);
+
+	r->nr_found = 0;
+	if (err)
+		return err;
+	top = find_top(r, CSV_OWNER_INODES);
+	if (!top || top->level == CSV_TREE_MAX_LEVEL)
+		return 0;
+	return find_children(r, &(struct check_fix){ .owner = CSV_OWNER_INODES,
+				     .level = (uint8_t)(top->level + 1), .hi = UINT64_MAX });
+}
+
+static void fill_inner(struct repair *r, struct csv_tree_node *n, uint32_t level)
+{
+	node_init(n, level);
+	for (uint32_t i = 0; i < r->nr_found; i++) {
+		struct csv_tree_ptr ptr = { .blk = le64_of(r->found[i]) };
+
+		node_insert(n, i, r->found_keys[i], &ptr, sizeof(ptr));
+	}
+}
+
+/* A new root of the inode tree, above nodes of that level. */
+static int plant_root(struct csv_txn *txn, struct repair *r, uint32_t level,
+	struct csv_tree_root *ret)
+{
+	struct csv_tree_node *n;
+	uint64_t blk;
+	int err = csv_alloc_meta(txn, r->found[0], &blk);
+
+	if (!err)
+		err = csv_txn_new(txn, blk, CSV_BT_TREE, CSV_OWNER_INODES, (void **)&n);
+	if (err)
+		return err;
+	fill_inner(r, n, level + 1);
+	*ret = (struct csv_tree_root){ .blk = le64_of(blk), .level = (uint8_t)(level + 1) };
+	return 0;
+}
+
 static int root_anew(struct csv_txn *txn, struct repair *r)
 {
 	uint64_t max_ino = CSV_ROOT_INO;
@@ -187,9 +230,14 @@ static int root_anew(struct csv_txn *txn, struct repair *r)
 		return err;
 	root->next_ino = le64_of(max_ino + INO_MARGIN);
 	root->nr_inodes = le64_of(1);
+	/* So that there is something to be allocated; counted later. */
+	root->free_blks = le64_of(r->c->geom->nr_blks / 2);
 	set_top(&root->inodes, find_top(r, CSV_OWNER_INODES));
 	set_top(&root->orphans, find_top(r, CSV_OWNER_ORPHANS));
-	return 0;
+	if (r->nr_found <= 1)
+		return 0;
+	/* The only allocation before stage 2: of a block that a good bitmap shows as free. */
+	return plant_root(txn, r, root->inodes.level, &root->inodes);
 }
 
 int repair_node_prepare(struct repair *r, const struct check_fix *fix)
@@ -204,7 +252,7 @@ int repair_node_prepare(struct repair *r, const struct check_fix *fix)
 	if (err || r->image)
 		return err;
 	if (root)
-		return find_nodes(r);
+		return find_inode_tops(r);
 	r->nr_found = 0;
 	return fix->level > 0 ? find_children(r, fix) : 0;
 }
@@ -236,11 +284,6 @@ int repair_node(struct csv_txn *txn, struct repair *r, const struct check_fix *f
 	err = csv_txn_new(txn, fix->blk, CSV_BT_TREE, fix->owner, (void **)&n);
 	if (err)
 		return err;
-	node_init(n, fix->level);
-	for (uint32_t i = 0; i < r->nr_found; i++) {
-		struct csv_tree_ptr ptr = { .blk = le64_of(r->found[i]) };
-
-		node_insert(n, i, r->found_keys[i], &ptr, sizeof(ptr));
-	}
+	fill_inner(r, n, fix->level);
 	return 0;
 }
