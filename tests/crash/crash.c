@@ -90,7 +90,7 @@ static const struct twin {
 	{ "no flush between in-place writes and the tail (J3)", "ckpt", JNL_BREAK_CKPT_FLUSH },
 	{ "SYNC is answered without a flush", "storm", JNL_BREAK_STABLE_WAIT },
 	{ "replies before the log write (E4)", "storm", .hook = TWIN_EARLY_REPLY },
-	{ "freed blocks are free at once (E5)", "punch", .hook = TWIN_REUSE },
+	{ "freed blocks are free at once (E5)", "full", .hook = TWIN_REUSE },
 	{ "no record asks for a flush of data (E6)", "append", .hook = TWIN_NO_PREFLUSH },
 	{ "results of requests are not looked up", "takeover", .hook = TWIN_FORGET_SLOTS },
 	{ "mkfs does not flush between wiping and writing", "mkfs", .lying = true },

@@ -17,11 +17,11 @@
 
 
 
-static void survey_say(struct survey *v, const char *name, const struct csv_attr *a)
+static void survey_say(struct survey *v, const struct csv_dirent *ent, const struct csv_attr *a)
 {
 	if (v->print)
-		fprintf(stderr, "    %" PRIu64 "/%.24s: inode %" PRIu64 " mode %o nlink %u size %" PRIu64
-				"\n", v->dir, name, a->ino, a->mode, a->nlink, a->size);
+		fprintf(stderr, "    %" PRIu64 "/%.*s: inode %" PRIu64 " mode %o nlink %u size %" PRIu64
+				"\n", v->dir, MIN(ent->name_len, 24), ent->name, a->ino, a->mode, a->nlink, a->size);
 }
 
 static int survey_file(struct survey *v, const struct csv_attr *a)
@@ -93,7 +93,7 @@ static bool survey_entry(void *arg, const struct csv_dirent *ent, const struct c
 		.nlink = a->nlink, .uid = a->uid, .gid = a->gid, .target = target,
 		.target_len = len };
 	v->names += digest_entry(v->dir, ent->name, ent->name_len, &s);
-	survey_say(v, ent->name, a);
+	survey_say(v, ent, a);
 	if (S_ISDIR(a->mode) && v->nr_dirs < ARRAY_SIZE(v->dirs))
 		v->dirs[v->nr_dirs++] = a->ino;
 	if (S_ISREG(a->mode) && a->size)
@@ -309,6 +309,16 @@ static bool bytes_right(struct explore *x, const uint8_t *mem, const struct look
 	return true;
 }
 
+/* For who looks into a failure: what was found, and what there was by the slots. */
+static void look_back(struct explore *x, uint64_t k)
+{
+	x->k = k;
+	if (!x->st->only || !getenv("CRASH_LIST"))
+		return;
+	fprintf(stderr, "  it is:\n");
+	x->survey.print = true;
+}
+
 /* The step that the volume is at; 0 is a step, too. */
 static bool find_step(struct explore *x, uint64_t min, uint64_t *ret_k)
 {
@@ -330,6 +340,7 @@ static bool find_step(struct explore *x, uint64_t min, uint64_t *ret_k)
 		wrong(x, "it is at step %" PRIu64 ", step %" PRIu64 " is promised", k, min);
 		return false;
 	}
+	look_back(x, slots);
 	wrong(x, "its names and attributes are those of no step; by the slots it is at step %" PRIu64,
 		slots);
 	return false;
@@ -395,7 +406,8 @@ bool judge_volume(struct explore *x, struct trial *t, struct look *look, bool ag
 	if (judge_check(x, fs) && judge_survey(x, fs))
 		ok = find_step(x, x->ack_order[n], &look->k) &&
 		     bytes_right(x, mem_image(t->mem)->bytes, look);
-	x->k = look->k;
+	if (x->survey.print)
+		judge_survey(x, fs);
 	if (ok && again)
 		ok = reaped(x, fs);
 	judge_unmount(fs, t);

@@ -287,7 +287,7 @@ static bool run_drop(uint64_t seed)
 	uint64_t nr = 0, n = 1;
 	bool dropped = true, failed = false;
 
-	mixed.takeover_every = 0;
+	mixed.takeover_every = mixed.lose_one_of = 0;
 	while (dropped && !failed) {
 		struct sim *sim = sim_new(seed, 2 << 20, 0, false);
 

@@ -77,7 +77,8 @@ static void wire_deliver(struct peer *p, struct list *list)
 	int err = 0;
 
 	list_del(&w->link);
-	if (++sim->nr_messages == sim->drop_message) {
+	if (++sim->nr_messages == sim->drop_message ||
+		(sim->lose_one_of && rnd_next(&sim->rnd) % sim->lose_one_of == 0)) {
 		peer_cut(p);
 	} else if (list == &p->to_node) {
 		err = node_message(p->node, w->data, w->len);

@@ -94,7 +94,8 @@ struct sim {
 	struct peer peers[MODEL_NODES + 1];
 	struct loop_work wire_work;
 	bool wire_armed;
-	uint64_t nr_messages, drop_message; /* the nth (from 1) is lost, and with it its channel */
+	/* The nth message (from 1) is lost, and with it its channel; and one of so many (0 = none). */
+	uint64_t nr_messages, drop_message, lose_one_of;
 	bool no_recall;	/* a twin */
 	unsigned broken; /* JNL_BREAK_* */
 

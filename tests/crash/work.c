@@ -46,7 +46,8 @@ static const struct workload workloads[] = {
 		  [OP_TRUNC] = 6, [OP_PUNCH] = 4, [OP_ZERO] = 2, [OP_WRITE] = 16,
 		  [OP_APPEND] = 6, [OP_FSYNC] = 4, [OP_CLOSE] = 4 },
 		.nr_before = 30, .nr_ops = 120, .batch = 8, .names = 10, .dirs = 3, .files = 3,
-		.max_blks = 24, .journal_kib = 2048, .takeover_every = 25 },
+		.max_blks = 24, .journal_kib = 2048, .takeover_every = 25,
+		.lose_one_of = 60 },
 	{ "xattr", { [OP_XATTR] = 50, [OP_NOXATTR] = 16, [OP_CREATE] = 8, [OP_MKDIR] = 3,
 		  [OP_LINK] = 3, [OP_UNLINK] = 8, [OP_RENAME] = 6, [OP_CHMOD] = 2, [OP_TRUNC] = 1,
 		  [OP_FSYNC] = 3, [OP_SYNC] = 1 },
@@ -67,7 +68,8 @@ static const struct workload workloads[] = {
 		  [OP_RENAME] = 8, [OP_CHMOD] = 4, [OP_TRUNC] = 10, [OP_PUNCH] = 6, [OP_ZERO] = 3,
 		  [OP_WRITE] = 34, [OP_APPEND] = 8, [OP_FSYNC] = 4, [OP_CLOSE] = 4 },
 		.nr_before = 30, .nr_ops = 120, .batch = 10, .names = 10, .dirs = 2, .files = 3,
-		.max_blks = 40, .journal_kib = 2048, .takeover_every = 70, .death_every = 15 },
+		.max_blks = 40, .journal_kib = 2048, .takeover_every = 70, .death_every = 15,
+		.lose_one_of = 150 },
 	/* There is too little space, and what is freed is held back (E5). */
 	{ "full", { [OP_WRITE] = 40, [OP_ALLOC] = 6, [OP_TRUNC] = 14, [OP_PUNCH] = 10,
 		  [OP_CREATE] = 14, [OP_MKDIR] = 4, [OP_UNLINK] = 18, [OP_RENAME] = 6,
@@ -197,6 +199,21 @@ static bool no_conflict(struct sim *sim, const struct op *op)
 	return true;
 }
 
+/* A file that loses its last name while it is cloned is none that the model knows. */
+static bool names_and_clones(struct sim *sim, const struct op *op)
+{
+	struct list *pos;
+
+	list_for_each (pos, &sim->running) {
+		enum op_kind other = list_entry(pos, struct op, link)->kind;
+
+		if (op->kind == OP_CLONE ? other == OP_UNLINK || other == OP_RENAME :
+					   other == OP_CLONE)
+			return true;
+	}
+	return false;
+}
+
 static void make_range(struct sim *sim, const struct workload *w, struct op *op)
 {
 	uint64_t unit = rnd(sim, 3) ? BLK : SECTOR, units = w->max_blks * (BLK / unit);
@@ -284,7 +301,7 @@ static bool make_file_op(struct sim *sim, const struct workload *w, struct op *o
 		break;
 	case OP_CLONE:
 		op->new_ino = any_empty(sim);
-		return op->new_ino && op->new_ino != op->ino &&
+		return op->new_ino && op->new_ino != op->ino && !names_and_clones(sim, op) &&
 		       model_inode(&sim->model, op->ino)->size && no_conflict(sim, op);
 	case OP_XATTR:
 	case OP_NOXATTR:
@@ -322,9 +339,10 @@ static bool make_op(struct sim *sim, const struct workload *w, struct op *op)
 		return true;
 	case OP_UNLINK:
 	case OP_RMDIR:
-		return any_entry(sim, w, op->kind == OP_RMDIR, &op->dir, op->name);
+		return any_entry(sim, w, op->kind == OP_RMDIR, &op->dir, op->name) &&
+		       !names_and_clones(sim, op);
 	case OP_RENAME:
-		return make_rename(sim, w, op);
+		return make_rename(sim, w, op) && !names_and_clones(sim, op);
 	case OP_FSYNC:
 	case OP_SYNC:
 		return true;
@@ -347,6 +365,7 @@ void work_run(struct sim *sim, const struct workload *w, uint32_t nr_ops)
 	uint32_t begun = 0, next_takeover = w->takeover_every, next_ckpt = w->checkpoint_every;
 	uint32_t next_death = w->death_every;
 
+	sim->lose_one_of = w->lose_one_of;
 	while (begun < nr_ops && !sim->failed) {
 		struct op op;
 		uint64_t turns = rnd(sim, 6);
@@ -370,6 +389,7 @@ void work_run(struct sim *sim, const struct workload *w, uint32_t nr_ops)
 		if (rnd(sim, 40) == 0) /* a pause */
 			sim_idle(sim);
 	}
+	sim->lose_one_of = 0;
 	sim_idle(sim);
 }
 

@@ -20,6 +20,7 @@ struct workload {
 	uint32_t max_blks;    /* of a file */
 	uint32_t long_names;  /* per cent of names that are of 200 bytes */
 	uint32_t journal_kib;
+	uint32_t lose_one_of; /* messages; 0 = none is lost */
 	uint32_t pieces;      /* that the files are made of */
 	uint32_t free_blks;   /* more or less; 0 = the volume is almost empty */
 	uint32_t checkpoint_every, takeover_every, death_every; /* operations; 0 = never */
