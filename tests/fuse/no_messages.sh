@@ -18,9 +18,11 @@ overwrite()
 {
 	local file=$1
 	shift
-	"$@" python3 - "$file" "$TMP/go" "$TMP/ready" "$TMP/done" "$TMP/end" <<'END' &
+	"$@" python3 - "$TMP" "${file#"$TMP"/}" <<'END' &
 import os, sys, time
-file, go, ready, done, end = sys.argv[1:]
+top, file = sys.argv[1:]
+os.chdir(top) # the user may search it, and not what is above
+go, ready, done, end = 'go', 'ready', 'done', 'end'
 if 'AS' in os.environ:
     os.setgroups([])
     os.setgid(int(os.environ['AS']))
