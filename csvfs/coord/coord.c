@@ -260,7 +260,7 @@ static void op_done(struct csv_op *op, int status)
 	struct request *r = container_of(op, struct request, op);
 
 	r->status = status;
-	if (status == 0 && op->nr_changed && !r->coord->cfg.no_recall)
+	if (status == 0 && op->nr_changed)
 		seen_changed(r, op_forgotten);
 	else
 		op_forgotten(r);

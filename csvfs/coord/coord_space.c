@@ -138,7 +138,7 @@ static void layout_mapped(struct request *r, int status)
 {
 	if (status == 0 && request_live(r))
 		ci_set_mode(r->ci, r->node, r->mode);
-	if (status == 0 && r->mode >= CSVP_WRITE && !r->coord->cfg.no_recall)
+	if (status == 0 && r->mode >= CSVP_WRITE)
 		seen_forget(r, ino_of(r), layout_granted);
 	else
 		finish(r, status);
