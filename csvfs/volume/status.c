@@ -141,6 +141,8 @@ static void add_coordinator(struct json_object *o, struct volume *vol, const str
 	add_bool(c, "serving", cs->serving);
 	add_u64(c, "sessions", cs->nr_sessions);
 	add_u64(c, "inodes", cs->nr_inodes);
+	add_u64(c, "locks", cs->nr_locks);
+	add_u64(c, "lock_waits", cs->nr_lock_waits);
 	add_u64(c, "recalls", cs->recalls);
 	add_u64(c, "replays", cs->replays);
 	add_u64(c, "takeover_ms", vol->takeover_ns / 1000000);
