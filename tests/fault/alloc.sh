@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Memory that runs out at any allocation: a clean error, no crash, nothing lost.
-# timeout: 240
+# timeout: 300
 # build: san
 source "$(dirname "$0")/../lib.sh"
 source "$(dirname "$0")/fault.bash"
 
-rising alloc 100
+rising alloc 200
