@@ -528,4 +528,21 @@ static inline bool was_recalled(struct env *v, uint32_t node)
 	return s != NULL;
 }
 
+static inline uint64_t size_of(struct env *v, uint64_t ino)
+{
+	struct csv_attr a = { 0 };
+
+	CHECK_OK(do_getattr(v, 1, ino, 0, &a));
+	return a.size;
+}
+
+static inline bool exists(struct env *v, uint64_t ino)
+{
+	struct csv_attr a = { 0 };
+	int err = do_getattr(v, 1, ino, 0, &a);
+
+	CHECK(!err || err == -ESTALE);
+	return !err;
+}
+
 #endif
