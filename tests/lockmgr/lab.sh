@@ -7,7 +7,7 @@ LMTEST=${1:?the program lmtest}
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-declare -A PID KEY SEEN
+declare -A PID KEY SEEN JOB
 
 # cluster [csvlab up's options] : a lab without mounts; sets URI
 cluster()
@@ -18,6 +18,19 @@ cluster()
 	}
 	URI=$(sed -n 's/.* node(s), //p' "$TMP/up.log")
 	cleanup 'show_logs'
+	cleanup 'let_go "${!JOB[@]}"'
+}
+
+# let_go N… : what started the member goes on: nsenter stops itself when its child is stopped, and
+# nobody else continues it
+let_go()
+{
+	local n pid
+	for n; do
+		for pid in "${JOB[$n]}" $(pgrep -P "${JOB[$n]}"); do
+			kill -CONT "$pid" 2>/dev/null || true
+		done
+	done
 }
 
 show_logs()
@@ -39,6 +52,7 @@ start()
 	node "$n" env ASAN_OPTIONS="log_path=$TMP/sanitizer" \
 		UBSAN_OPTIONS="print_stacktrace=1:log_path=$TMP/sanitizer" \
 		"$LMTEST" "$@" "$URI" <>"$TMP/in.$n" >>"$TMP/log.$n" 2>&1 &
+	JOB[$n]=$!
 	wait_for 35 says "$n" joined
 	PID[$n]=$(field "$n" 's/^joined .* pid \([0-9]*\) .*/\1/p')
 	KEY[$n]=$(field "$n" 's/^joined .* key //p')
@@ -113,6 +127,7 @@ registered()
 signal()
 {
 	node "$1" kill "-$2" "${PID[$1]}"
+	[[ $2 != CONT ]] || let_go "$1"
 }
 
 # never_said N REGEX : not in all of its log
