@@ -18,7 +18,12 @@ cluster()
 	}
 	URI=$(sed -n 's/.* node(s), //p' "$TMP/up.log")
 	cleanup 'show_logs'
-	cleanup 'let_go "${!JOB[@]}"'
+	cleanup let_go_all
+}
+
+let_go_all()
+{
+	let_go "${!JOB[@]}"
 }
 
 # let_go N… : what started the member goes on: nsenter stops itself when its child is stopped, and
