@@ -193,5 +193,7 @@ int bdev_filter_parse(const char *name, const char *text, struct bdev *lower,
 		return bdev_stats_new(lower, ret_bdev);
 	if (strcmp(name, "crash") == 0)
 		return bdev_crash_new(lower, ret_bdev);
+	if (strcmp(name, "overlay") == 0)
+		return bdev_overlay_new(lower, ret_bdev);
 	return bdev_fail(ret_error, -EINVAL, "there is no filter \"%s\"", name);
 }

@@ -91,6 +91,12 @@ int jnl_read_header(struct bdev_queue *queue, uint64_t start_blk, uint64_t nr_bl
 	const uint8_t uuid[16], struct jnl_header *ret)
 	__attribute__((warn_unused_result, nonnull));
 
+/* Is header block slot (0, 1) as it should be? *ret_blk is where it lies. Blocks (runs the loop). 0,
+ * -ERR_CORRUPT, -EIO. One that is not is written anew by the next jnl_recover(). */
+int jnl_check_header(struct bdev_queue *queue, uint64_t start_blk, uint64_t nr_blks,
+	const uint8_t uuid[16], unsigned slot, uint64_t *ret_blk)
+	__attribute__((warn_unused_result, nonnull));
+
 int jnl_new(const struct jnl_cfg *cfg, struct jnl **ret_jnl)
 	__attribute__((warn_unused_result, nonnull));
 
@@ -153,6 +159,21 @@ void jnl_close(struct jnl *jnl, struct jnl_wait *wait);
 
 /* 0 or the sticky error (J5). After it what was closed can still be seen (jnl_peek()). */
 int jnl_error(const struct jnl *jnl);
+
+/*
+ * For repair: the last images of blocks that the region still holds, though they were written in
+ * place. end_seq: records from this one on are not of interest (jnl_tail_seq(): newer ones are seen by
+ * jnl_peek()). Each of these reads the device and runs the loop until that is done.
+ */
+struct jnl_images;
+int jnl_images_load(struct bdev_queue *queue, uint64_t start_blk, uint64_t nr_blks,
+	const uint8_t uuid[16], uint64_t end_seq, struct jnl_images **ret)
+	__attribute__((warn_unused_result, nonnull));
+/* The last image of blk that was logged before end_seq. -ENOENT: it is not there any more, or not
+ * provably the last. */
+int jnl_images_get(const struct jnl_images *images, uint64_t blk, void *image)
+	__attribute__((warn_unused_result, nonnull));
+void jnl_images_free(struct jnl_images *images);
 
 struct jnl_stats {
 	uint64_t records, blocks, commits, preflushes, checkpoints, checkpoint_blks;

@@ -22,6 +22,10 @@ static const char usage[] =
 	"  coordinator move [NODE]  hand that role to NODE (number or name; default: any other)\n"
 	"  io [VOLUME]              rates and latencies, a line an interval\n"
 	"  log [VOLUME]             recent messages of the mount process\n"
+	"  check [VOLUME]           look for errors in the metadata while the volume is used\n"
+	"  image clone FILE NEW     a copy that shares the space of FILE, in no time\n"
+	"  image info FILE          how much of FILE is allocated, shared, in how many pieces\n"
+	"  image map FILE           where FILE lies on the volume\n"
 	"\n"
 	"VOLUME is a mount point, label, UUID or device; needed only where several are mounted.\n";
 
@@ -40,6 +44,9 @@ static const char common[] =
 #define TAKES_VOLUME 1u
 #define TAKES_NODE 2u
 #define TAKES_RATE 4u /* --interval, --count */
+#define TAKES_FILE 8u
+#define TAKES_NEW_FILE 16u
+#define TAKES_MB 32u /* --rate */
 
 static const struct command {
 	const char *object, *verb; /* verb NULL: there is none */
@@ -83,6 +90,26 @@ static const struct command {
 		"Usage: csvadm log [OPTION]... [VOLUME]\n"
 		"Print the recent messages of the volume's mount process, oldest first; it keeps 4,096,\n"
 		"also of levels that it does not print.\n" },
+	{ "check", NULL, true, TAKES_VOLUME | TAKES_MB, adm_check,
+		"Usage: csvadm check [OPTION]... [VOLUME]\n"
+		"Look at all metadata of the volume while it is used, and print what is wrong. Run it\n"
+		"on the node that coordinates. It reads only, a little at a time, and stops nobody.\n"
+		"\n"
+		"  -r, --rate=MB            megabytes a second that it looks at; default 16\n" },
+	{ "image", "clone", false, TAKES_FILE | TAKES_NEW_FILE, adm_image_clone,
+		"Usage: csvadm image clone [OPTION]... FILE NEW\n"
+		"Make NEW a copy of FILE, on the same volume. It takes the same short time whatever the\n"
+		"size, and no space: both share what they have in common until one of them is written.\n"
+		"A virtual machine that runs from FILE goes on; NEW is what its disk held at one moment,\n"
+		"as after a loss of power. cp(1) does the same, a piece at a time.\n" },
+	{ "image", "info", true, TAKES_FILE, adm_image_info,
+		"Usage: csvadm image info [OPTION]... FILE\n"
+		"Show how much of FILE is written, allocated ahead, shared with clones or a hole, and in\n"
+		"how many pieces it lies on the volume.\n" },
+	{ "image", "map", false, TAKES_FILE, adm_image_map,
+		"Usage: csvadm image map [OPTION]... FILE\n"
+		"List where FILE lies on the volume, in bytes: offset in the file, length, offset on the\n"
+		"device, and state: written, shared (with clones), unwritten (allocated) or hole.\n" },
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -139,19 +166,31 @@ static int parse_count(const char *text, uint64_t *ret)
 	return ADM_OK;
 }
 
+static int parse_rate(const char *text, double *ret_mb)
+{
+	char *end;
+	double mb = strtod(text, &end);
+
+	if (end == text || *end || !(mb >= 0.01 && mb <= 1e6))
+		return adm_fail(ADM_USAGE, "--rate: \"%s\": megabytes a second, from 0.01 to 1000000",
+			text);
+	*ret_mb = mb;
+	return ADM_OK;
+}
+
 struct given { /* options that only some commands take */
-	bool rate, wait, help, version;
+	bool rate, mb, wait, help, version;
 };
 
 static int parse(int argc, char **argv, struct adm *adm, struct given *given)
 {
 	static const struct option longopts[] = { { "json", 0, NULL, 'j' }, { "volume", 1, NULL, 'v' },
 		{ "control", 1, NULL, 'c' }, { "timeout", 1, NULL, 't' }, { "wait", 1, NULL, 'w' },
-		{ "interval", 1, NULL, 'i' }, { "count", 1, NULL, 'n' }, { "help", 0, NULL, 'h' },
+		{ "interval", 1, NULL, 'i' }, { "rate", 1, NULL, 'r' }, { "count", 1, NULL, 'n' }, { "help", 0, NULL, 'h' },
 		{ "version", 0, NULL, 'V' }, { NULL, 0, NULL, 0 } };
 	int c, err = ADM_OK;
 
-	while (!err && (c = getopt_long(argc, argv, "jv:c:t:w:i:n:hV", longopts, NULL)) != -1) {
+	while (!err && (c = getopt_long(argc, argv, "jv:c:t:w:i:n:r:hV", longopts, NULL)) != -1) {
 		switch (c) {
 		case 'j':
 			adm->json = true;
@@ -172,6 +211,10 @@ static int parse(int argc, char **argv, struct adm *adm, struct given *given)
 		case 'i':
 			given->rate = true;
 			err = parse_secs("--interval", optarg, &adm->interval_s);
+			break;
+		case 'r':
+			given->mb = true;
+			err = parse_rate(optarg, &adm->rate_mb);
 			break;
 		case 'n':
 			given->rate = true;
@@ -196,10 +239,22 @@ static int run(const struct command *c, struct adm *adm, const struct given *giv
 {
 	if (given->rate && !(c->takes & TAKES_RATE))
 		return adm_fail(ADM_USAGE, "--interval and --count belong to csvadm io");
+	if (given->mb && !(c->takes & TAKES_MB))
+		return adm_fail(ADM_USAGE, "--rate belongs to csvadm check");
 	if (given->wait && !(c->takes & TAKES_NODE))
 		return adm_fail(ADM_USAGE, "--wait belongs to csvadm coordinator move");
 	if (nr && (c->takes & TAKES_NODE))
 		adm->node = *rest++, nr--;
+	if (c->takes & TAKES_FILE) {
+		int wanted = c->takes & TAKES_NEW_FILE ? 2 : 1;
+		if (nr < wanted)
+			return adm_fail(ADM_USAGE, "give %s; see csvadm %s %s --help",
+				wanted == 2 ? "FILE and NEW" : "FILE", c->object, c->verb);
+		adm->file = rest[0];
+		adm->new_file = wanted == 2 ? rest[1] : NULL;
+		rest += wanted;
+		nr -= wanted;
+	}
 	if (nr && (c->takes & TAKES_VOLUME)) {
 		if (adm->volume)
 			return adm_fail(ADM_USAGE, "two volumes: \"%s\" and \"%s\"", adm->volume, *rest);
@@ -214,7 +269,7 @@ static int run(const struct command *c, struct adm *adm, const struct given *giv
 int main(int argc, char **argv)
 {
 	struct adm adm = { .control = "/run/csvfs", .timeout_s = 5.0, .wait_s = 60.0,
-		.interval_s = 1.0 };
+		.interval_s = 1.0, .rate_mb = 16.0 };
 	struct given given = { 0 };
 	int words = 0, code = parse(argc, argv, &adm, &given);
 

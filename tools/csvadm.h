@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * csvadm in pieces: csvadm.c (command line), csvadm_conn.c (sockets and volumes), csvadm_text.c
- * (members and units), csvadm_status.c (what is), csvadm_move.c, csvadm_io.c (what goes on).
+ * (members and units), csvadm_status.c (what is), csvadm_move.c, csvadm_io.c (what goes on),
+ * csvadm_check.c, csvadm_image.c (files on a mount).
  *
  * A1  Nothing here waits for ever: sockets have a deadline, the mount point is only touched by a
  *     child process that is killed when it hangs.
@@ -29,10 +30,12 @@ struct adm {
 	const char *control;	/* folder of the sockets */
 	const char *volume;	/* mount point, label, UUID or device; NULL: the only one */
 	const char *node;	/* coordinator move: number or name; NULL: any */
+	const char *file, *new_file; /* image: paths */
 	bool json;
 	double timeout_s;	/* for one answer */
 	double wait_s;		/* coordinator move: for the whole of it */
 	double interval_s;
+	double rate_mb;		/* check */
 	uint64_t count;		/* io: lines; 0 = without end */
 };
 
@@ -100,5 +103,9 @@ int adm_coordinator_show(const struct adm *adm);
 int adm_coordinator_move(const struct adm *adm);
 int adm_io(const struct adm *adm);
 int adm_log(const struct adm *adm);
+int adm_check(const struct adm *adm);
+int adm_image_clone(const struct adm *adm);
+int adm_image_info(const struct adm *adm);
+int adm_image_map(const struct adm *adm);
 
 #endif

@@ -2,22 +2,19 @@
 /* mkfs.csvfs: makes a volume. */
 #include <blkid/blkid.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
 
 #include "blockdev/bdev.h"
 #include "csvfs/core/fs.h"
 #include "csvfs/volume/key.h"
-#include "lockmgr/lockmgr.h"
-#include "lockmgr/lockmgr_format.h"
+#include "tools/in_use.h"
 #include "tools/mkfs_reserve.h"
 #include "tools/tool.h"
 #include "util/err.h"
@@ -91,37 +88,6 @@ out:
 	return found;
 }
 
-static bool slot_live(const uint8_t block[4096], const uint8_t uuid[16])
-{
-	const struct lm_slot_blk *slot = (const struct lm_slot_blk *)block;
-
-	return le32_get(slot->magic) == LM_SLOT_MAGIC && le16_get(slot->type) == LM_SLOT_TYPE &&
-		!memcmp(slot->uuid, uuid, 16) && le32_get(slot->state) == LM_SLOT_LIVE;
-}
-
-/* A node whose slot says LIVE and whose beat moves uses the volume. 0 = nobody does. */
-static uint32_t live_node(struct bdev_queue *queue, const struct csv_geometry *old)
-{
-	static uint8_t slots[2][LM_MAX_NODES][4096] __attribute__((aligned(4096)));
-
-	for (int pass = 0; pass < 2; pass++) {
-		if (pass)
-			sleep(3); /* three beats */
-		if (bdev_pread(queue, slots[pass], sizeof(slots[pass]), 64 * 4096ull))
-			return 0;
-		bool any = false;
-		for (uint32_t i = 0; i < LM_MAX_NODES; i++)
-			any |= slot_live(slots[pass][i], old->uuid);
-		if (!any)
-			return 0;
-	}
-	for (uint32_t i = 0; i < LM_MAX_NODES; i++)
-		if (slot_live(slots[1][i], old->uuid) &&
-			memcmp(slots[0][i], slots[1][i], 4096))
-			return i + 1;
-	return 0;
-}
-
 /* Refuses what is in use, always, and what holds data, unless forced. */
 static int check_device(const struct options *o, struct bdev_queue *queue, uint64_t size_bytes)
 {
@@ -130,7 +96,7 @@ static int check_device(const struct options *o, struct bdev_queue *queue, uint6
 	int err = csv_super_read(queue, &old);
 
 	if (!err) {
-		uint32_t node = live_node(queue, &old);
+		uint32_t node = in_use_by_node(queue, old.uuid);
 		if (node) {
 			snprintf(why, sizeof(why), "it is mounted on node %u; unmount it there first",
 				node);
@@ -151,22 +117,6 @@ static int check_device(const struct options *o, struct bdev_queue *queue, uint6
 		return die(o->uri, why);
 	}
 	free(found);
-	return 0;
-}
-
-/* A local device that is mounted, or used by the device mapper or a swap, opens not with O_EXCL. */
-static int check_in_use(const struct options *o)
-{
-	const char *path = !strncmp(o->uri, "file:", 5) ? o->uri + 5 : o->uri;
-	struct stat st;
-
-	if (path[0] != '/' || stat(path, &st) || !S_ISBLK(st.st_mode))
-		return 0;
-	int fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
-	if (fd < 0 && errno == EBUSY)
-		return die(o->uri, "it is in use (mounted, or part of something); free it first");
-	if (fd >= 0)
-		close(fd);
 	return 0;
 }
 
@@ -310,8 +260,8 @@ static int run(struct options *o)
 	char *why = NULL;
 	int ret = 1;
 
-	if (check_in_use(o))
-		return 1;
+	if (in_use_here(o->uri))
+		return die(o->uri, "it is in use (mounted, or part of something); free it first");
 	int err = loop_new(&loop);
 	if (!err)
 		err = bdev_open(o->uri, &opts, &bdev, &why);

@@ -188,6 +188,11 @@ static int parse_option(struct volume_cfg *cfg, char *name)
 	return 0;
 }
 
+static void shut_down(void *arg)
+{
+	_exit(1);
+}
+
 static int serve(const struct volume_cfg *cfg)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
@@ -244,7 +249,8 @@ int main(int argc, char **argv)
 	static const struct option longopts[] = { { "foreground", 0, NULL, 'f' },
 		{ "verbose", 0, NULL, 'v' }, { "help", 0, NULL, 'h' }, { "version", 0, NULL, 'V' },
 		{ NULL, 0, NULL, 0 } };
-	struct volume_cfg cfg = { .allow_other = geteuid() == 0, .ready = ready };
+	struct volume_cfg cfg = { .allow_other = geteuid() == 0, .ready = ready,
+		.shutdown = shut_down };
 	bool foreground = false;
 	int c, level = LOG_LVL_WARN;
 	char *one, *state = NULL;

@@ -30,22 +30,38 @@ static void callback_late(struct ev_loop *ev, ev_timer *timer, int revents)
 	cb->coord->cfg.fence(cb->coord->cfg.arg, cb->node, "it did not answer a recall in time");
 }
 
-static void callback_transmit(struct callback *cb)
+static int callback_put(struct coord *coord, uint32_t node, enum csvp_op op, uint64_t xid,
+	uint64_t ino, enum csvp_mode mode)
 {
-	struct coord *coord = cb->coord;
 	struct csvp_msg msg;
 
-	csvp_begin(&msg, cb->op, 0, 0, cb->xid);
+	csvp_begin(&msg, op, 0, 0, xid);
 	struct csvp_recall *body = csvp_put(&msg, sizeof(*body));
 	if (body) {
-		body->ino = le64_of(cb->ino);
-		body->mode = le32_of(cb->mode);
+		body->ino = le64_of(ino);
+		body->mode = le32_of(mode);
 	}
-	if (!csvp_finish(&msg)) { /* else its timer will find that it was not answered */
+	int err = csvp_finish(&msg);
+	if (!err) {
 		csvp_hdr(&msg)->epoch = le64_of(coord->cfg.epoch);
-		coord->cfg.send(coord->cfg.arg, cb->node, msg.data, msg.len);
+		coord->cfg.send(coord->cfg.arg, node, msg.data, msg.len);
 	}
 	csvp_free(&msg);
+	return err;
+}
+
+static void callback_transmit(struct callback *cb)
+{
+	if (callback_put(cb->coord, cb->node, cb->op, cb->xid, cb->ino, cb->mode))
+		log_warn("a callback to node %u was not sent: no memory", cb->node); /* its timer will tell */
+}
+
+void callback_tell(struct coord *coord, uint32_t node, enum csvp_op op, uint64_t ino)
+{
+	if (callback_put(coord, node, op, 0, ino, CSVP_NONE)) {
+		log_error("out of memory to tell node %u something", node);
+		coord->cfg.fence(coord->cfg.arg, node, "no memory to tell it what it must know");
+	}
 }
 
 int callback_send(struct request *r, uint32_t node, enum csvp_op op, uint64_t ino,
@@ -118,6 +134,8 @@ struct request *request_new_internal(struct coord *coord, size_t body_len)
 
 static void request_free(struct request *r)
 {
+	struct request *other = r->silent ? NULL : r->other;
+
 	if (r->in_section)
 		section_leave(r);
 	list_del(&r->link);
@@ -127,6 +145,8 @@ static void request_free(struct request *r)
 	free(r->ext);
 	free(r->io_buf);
 	free(r);
+	if (other)
+		request_finish(other, 0);
 }
 
 bool request_live(const struct request *r)
@@ -171,6 +191,7 @@ void request_finish(struct request *r, int status)
 	}
 	if (!err) {
 		csvp_hdr(&r->reply)->epoch = le64_of(coord->cfg.epoch);
+		seen_grant(r, status);
 		coord->cfg.send(coord->cfg.arg, r->node, r->reply.data, r->reply.len);
 	}
 	if (status == 0 && desc->after)
@@ -186,6 +207,9 @@ static int run_recorded(struct request *r, struct csv_txn *txn)
 
 	if (slot == CSVP_NO_SLOT)
 		return r->run(r, txn);
+	/* It outlived its mount, in a section say: its result would replace those of the next one. */
+	if (r->coord->sessions[r->node].generation != r->generation)
+		return -ERR_STALE;
 	uint64_t seq = le64_get(r->hdr->seq);
 	int err = csv_result_get(txn, r->node, r->generation, slot, &res);
 	if (err)
@@ -223,14 +247,23 @@ static int op_run(struct csv_op *op, struct csv_txn *txn)
 	return run_recorded(container_of(op, struct request, op), txn);
 }
 
+static void op_forgotten(struct request *r)
+{
+	if (r->status == 0 && r->replayed)
+		request_finish(r, 0);
+	else
+		r->step(r, r->status);
+}
+
 static void op_done(struct csv_op *op, int status)
 {
 	struct request *r = container_of(op, struct request, op);
 
-	if (status == 0 && r->replayed)
-		request_finish(r, 0);
+	r->status = status;
+	if (status == 0 && op->nr_changed)
+		seen_changed(r, op_forgotten);
 	else
-		r->step(r, status);
+		op_forgotten(r);
 }
 
 /* Runs run as one transaction of the engine, then step(r, status). */
@@ -300,6 +333,8 @@ static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 	r->hellos = ++s->hellos;
 	s->generation = r->generation = le64_get(body->generation);
 	parked_drop(coord, r->node); /* it resends them */
+	seen_node_gone(coord, r->node); /* it has forgotten everything */
+	lock_hello(coord, r->node);
 	token_reassert_begin(coord, r->node);
 	csvp_begin(&r->reply, CSVP_HELLO, CSVP_REPLY, 0, le64_get(r->hdr->xid));
 	struct csvp_hello_reply *reply = csvp_put(&r->reply, sizeof(*reply));
@@ -311,6 +346,15 @@ static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 	}
 	request_finish(r, 0);
 	return 0;
+}
+
+static int reassert_locks(struct coord *coord, struct request *r, struct csvp_in *in)
+{
+	int err = lock_reassert(coord, r->node, in);
+
+	if (!err)
+		request_finish(r, 0);
+	return err;
 }
 
 /* A node's tokens and opens, told after it has found a new coordinator. */
@@ -334,10 +378,14 @@ static int reassert(struct coord *coord, struct request *r, struct csvp_in *in)
 		ci_detach(r);
 	}
 	bool last = le32_get(r->hdr->flags) & CSVP_LAST;
+	int err = last ? lock_reassert_check(coord, node) : 0;
+	if (err)
+		return err;
 	request_finish(r, 0);
 	if (last) {
 		struct list *pos;
 		token_reassert_end(coord, node);
+		lock_reassert_end(coord, node);
 		list_for_each (pos, &coord->callbacks) { /* the old connection may have lost them */
 			struct callback *cb = list_entry(pos, struct callback, link);
 			if (cb->node == node)
@@ -379,8 +427,10 @@ int coord_message(struct coord *coord, uint32_t node, const void *data, uint32_t
 	r->hellos = s->hellos;
 	r->desc = &coord_ops[op];
 	coord->stats.requests[op]++;
-	if (op == CSVP_HELLO || op == CSVP_REASSERT) {
-		err = op == CSVP_HELLO ? hello(coord, r, &r->in) : reassert(coord, r, &r->in);
+	if (op == CSVP_HELLO || op == CSVP_REASSERT || op == CSVP_REASSERT_LOCKS) {
+		err = op == CSVP_HELLO	     ? hello(coord, r, &r->in) :
+			op == CSVP_REASSERT ? reassert(coord, r, &r->in) :
+					      reassert_locks(coord, r, &r->in);
 		if (err)
 			request_free(r);
 		return err;
@@ -421,6 +471,8 @@ void coord_node_gone(struct coord *coord, uint32_t node, uint64_t generation)
 			break;
 		callback_end(found, NULL);
 	}
+	seen_node_gone(coord, node);
+	lock_node_gone(coord, node);
 	token_node_gone(coord, node);
 	coord->awaited &= ~NODE_BIT(node);
 	session_check(coord);
@@ -439,9 +491,12 @@ int coord_new(const struct coord_cfg *cfg, uint64_t expected, struct coord **ret
 	coord->awaited = expected;
 	coord->next_xid = cfg->epoch << 32 | 1; /* an answer to an earlier coordinator fits none */
 	htab_init(&coord->inodes);
+	htab_init(&coord->seen);
+	list_init(&coord->seen_lru);
 	list_init(&coord->requests);
 	list_init(&coord->parked);
 	list_init(&coord->callbacks);
+	lock_init(coord);
 	*ret_coord = coord;
 	return 0;
 }
@@ -493,10 +548,14 @@ void coord_free(struct coord *coord)
 		free(r);
 	}
 	htab_for_each_safe (n, tmp, &coord->inodes) {
+		struct coord_inode *ci = container_of(n, struct coord_inode, hash);
 		htab_remove(&coord->inodes, n);
-		free(container_of(n, struct coord_inode, hash));
+		lockset_done(&ci->locks);
+		free(ci);
 	}
 	htab_done(&coord->inodes);
+	seen_done(coord);
+	lock_done(coord);
 	free(coord);
 }
 
@@ -507,6 +566,10 @@ void coord_stats(const struct coord *coord, struct coord_stats *ret)
 	ret->awaited = coord->awaited;
 	ret->serving = coord->serving;
 	ret->nr_sessions = 0;
-	for (uint32_t node = 1; node < NR_NODES; node++)
+	ret->nr_locks = ret->nr_lock_waits = 0;
+	for (uint32_t node = 1; node < NR_NODES; node++) {
 		ret->nr_sessions += coord->sessions[node].open;
+		ret->nr_locks += coord->nr_locks[node];
+		ret->nr_lock_waits += coord->nr_lock_waits[node];
+	}
 }

@@ -12,7 +12,7 @@
  *     the node's view is never newer than ours.
  * C4  Mapped space is freed, and a size lowered, only when no node holds a token on the inode.
  * C5  A request that changes something and carries a slot is recorded with its effect in one
- *     transaction (docs/DESIGN.md, 5).
+ *     transaction (docs/DESIGN.md, 6).
  * C6  Until each node that is expected has reasserted or is gone, nothing but HELLO and REASSERT is
  *     carried out.
  *
@@ -72,6 +72,7 @@ struct coord_stats {
 	uint64_t recalls, replays;
 	uint64_t nr_inodes; /* with tokens or opens */
 	uint32_t nr_sessions;
+	uint32_t nr_locks, nr_lock_waits;
 	uint64_t awaited; /* mask of nodes that have not reasserted */
 	bool serving;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The coordinator's own writes of file data: zeroing parts of blocks, moving inline data out, and
- * zero-ahead (docs/DESIGN.md, 3).
+ * filling new space (docs/DESIGN.md, 3 and 4).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include "util/checked.h"
 
 #define BLK CSV_COORD_BLK
+#define FILL_BYTES (1u << 20) /* copied at a time */
 
 static void io_done(struct bdev_req *io, int status)
 {
@@ -46,10 +47,14 @@ static void data_io(struct request *r, enum bdev_op op, uint64_t off_bytes, uint
 		r->coord->nr_io++;
 }
 
-static int data_buf(struct request *r)
+/* len_bytes at least. */
+static int data_buf(struct request *r, size_t len_bytes)
 {
-	if (!r->io_buf)
-		r->io_buf = aligned_alloc(BLK, BLK);
+	if (r->io_buf_bytes >= len_bytes)
+		return 0;
+	free(r->io_buf);
+	r->io_buf = aligned_alloc(BLK, len_bytes);
+	r->io_buf_bytes = r->io_buf ? len_bytes : 0;
 	return r->io_buf ? 0 : -ENOMEM;
 }
 
@@ -70,19 +75,41 @@ static int run_map_one(struct request *r, struct csv_txn *txn)
 static void part_read(struct request *r, int status)
 {
 	if (status) {
-		r->then(r, status);
+		r->part_then(r, status);
 		return;
 	}
 	memset((uint8_t *)r->io_buf + r->from, 0, r->to - r->from);
-	data_io(r, BDEV_WRITE, r->ext[0].phys * BLK, BLK, r->then);
+	data_io(r, BDEV_WRITE, r->ext[0].phys * BLK, BLK, r->part_then);
 }
+
+static void part_filled(struct request *r, int status);
 
 static void part_mapped(struct request *r, int status)
 {
-	if (status || r->nr_ext == 0 || r->ext[0].state != CSV_WRITTEN)
-		r->then(r, status);
+	uint64_t cluster = csv_fs_geometry(r->coord->cfg.fs)->cluster_blks;
+
+	if (status || r->nr_ext == 0 || r->ext[0].state == CSV_HOLE ||
+		r->ext[0].state == CSV_UNWRITTEN)
+		r->part_then(r, status);
+	else if (r->ext[0].state == CSV_SHARED) /* first it gets a place of its own */
+		data_own(r, ALIGN_DOWN(r->zero_blk, cluster), cluster, part_filled);
 	else
 		data_io(r, BDEV_READ, r->ext[0].phys * BLK, BLK, part_read);
+}
+
+static void part_map(struct request *r)
+{
+	r->pos = r->zero_blk;
+	r->last_step = false;
+	request_run(r, run_map_one, part_mapped);
+}
+
+static void part_filled(struct request *r, int status)
+{
+	if (status)
+		r->part_then(r, status);
+	else
+		part_map(r);
 }
 
 void data_zero_part(struct request *r, uint64_t blk, uint32_t from, uint32_t to,
@@ -92,15 +119,15 @@ void data_zero_part(struct request *r, uint64_t blk, uint32_t from, uint32_t to,
 		then(r, 0);
 		return;
 	}
-	if (data_buf(r) || data_ext(r)) {
+	if (data_buf(r, BLK) || data_ext(r)) {
 		then(r, -ENOMEM);
 		return;
 	}
-	r->then = then;
-	r->pos = blk;
+	r->part_then = then;
+	r->zero_blk = blk;
 	r->from = from;
 	r->to = to;
-	request_run(r, run_map_one, part_mapped);
+	part_map(r);
 }
 
 /* ---- inline data to a block ---- */
@@ -160,15 +187,44 @@ void data_uninline(struct request *r, void (*then)(struct request *r, int status
 {
 	r->then = then;
 	r->last_step = false;
-	if (data_buf(r) || data_ext(r))
+	if (data_buf(r, BLK) || data_ext(r))
 		then(r, -ENOMEM);
 	else
 		request_run(r, run_uninline_alloc, uninline_alloced);
 }
 
-/* ---- zero-ahead ---- */
+/* ---- space of its own, filled ---- */
 
-static void zero_end(struct request *r, int status)
+static int run_own_alloc(struct request *r, struct csv_txn *txn)
+{
+	return csv_extent_alloc(txn, r->ci->hash.key, r->pos, r->left, &r->nr_done);
+}
+
+static void own_alloced(struct request *r, int status)
+{
+	if (status) {
+		r->then(r, status);
+		return;
+	}
+	r->pos += r->nr_done;
+	r->left -= r->nr_done;
+	if (r->left)
+		request_run(r, run_own_alloc, own_alloced);
+	else
+		data_fill_unwritten(r, r->fill.blk, r->fill.nr, r->then);
+}
+
+void data_own(struct request *r, uint64_t blk, uint64_t nr,
+	void (*then)(struct request *r, int status))
+{
+	r->then = then;
+	r->pos = r->fill.blk = blk;
+	r->left = r->fill.nr = nr;
+	r->last_step = false;
+	request_run(r, run_own_alloc, own_alloced);
+}
+
+static void fill_end(struct request *r, int status)
 {
 	struct coord_inode *ci = r->ci;
 
@@ -181,56 +237,70 @@ static void zero_end(struct request *r, int status)
 	r->then(r, status);
 }
 
-static int run_zero_map(struct request *r, struct csv_txn *txn)
+/* nr 0: nothing is left. */
+static int run_fill_next(struct request *r, struct csv_txn *txn)
 {
-	return csv_extent_map(txn, r->ci->hash.key, r->pos, r->left, r->ext, CSVP_MAX_EXTENTS,
-		&r->nr_ext);
+	int err = csv_extent_fill_next(txn, r->ci->hash.key, r->pos, r->left, &r->fill);
+
+	if (err == -ENOENT)
+		r->fill.nr = 0;
+	return err == -ENOENT ? 0 : err;
 }
 
-static int run_zero_written(struct request *r, struct csv_txn *txn)
+static int run_fill_written(struct request *r, struct csv_txn *txn)
 {
-	return csv_extent_written(txn, r->ci->hash.key, r->ext[0].blk, r->ext[0].nr);
+	return csv_extent_written(txn, r->ci->hash.key, r->fill.blk, r->fill.nr);
 }
 
-/* Goes on with the range [pos, pos + left): finds the next unwritten run, zeroes it, marks it. */
-static void zero_next(struct request *r, int status);
+/* Goes on with the range [pos, pos + left): finds the next unwritten run, fills it, marks it. */
+static void fill_next(struct request *r, int status);
 
-static void zero_zeroed(struct request *r, int status)
-{
-	if (status)
-		zero_end(r, status);
-	else
-		request_run(r, run_zero_written, zero_next);
-}
-
-static void zero_mapped(struct request *r, int status)
-{
-	if (status) {
-		zero_end(r, status);
-		return;
-	}
-	for (uint32_t i = 0; i < r->nr_ext; i++) {
-		const struct csv_extent *e = &r->ext[i];
-		if (e->state != CSV_UNWRITTEN)
-			continue;
-		r->left -= e->blk - r->pos;
-		r->pos = e->blk;
-		r->ext[0] = *e;
-		data_io(r, BDEV_WRITE_ZEROES, e->phys * BLK, e->nr * BLK, zero_zeroed);
-		return;
-	}
-	zero_end(r, 0);
-}
-
-static void zero_next(struct request *r, int status)
+static void fill_filled(struct request *r, int status)
 {
 	if (status)
-		zero_end(r, status);
+		fill_end(r, status);
 	else
-		request_run(r, run_zero_map, zero_mapped);
+		request_run(r, run_fill_written, fill_next);
 }
 
-void data_zero_unwritten(struct request *r, uint64_t blk, uint64_t nr,
+static void fill_read(struct request *r, int status)
+{
+	if (status)
+		fill_end(r, status);
+	else
+		data_io(r, BDEV_WRITE, r->fill.phys * BLK, r->fill.nr * BLK, fill_filled);
+}
+
+static void fill_found(struct request *r, int status)
+{
+	struct csv_fill *f = &r->fill;
+
+	if (status || f->nr == 0) {
+		fill_end(r, status);
+		return;
+	}
+	r->left -= f->blk - r->pos;
+	r->pos = f->blk;
+	if (!f->from_phys) {
+		data_io(r, BDEV_WRITE_ZEROES, f->phys * BLK, f->nr * BLK, fill_filled);
+		return;
+	}
+	f->nr = MIN(f->nr, FILL_BYTES / BLK);
+	if (data_buf(r, FILL_BYTES))
+		fill_end(r, -ENOMEM);
+	else
+		data_io(r, BDEV_READ, f->from_phys * BLK, f->nr * BLK, fill_read);
+}
+
+static void fill_next(struct request *r, int status)
+{
+	if (status)
+		fill_end(r, status);
+	else
+		request_run(r, run_fill_next, fill_found);
+}
+
+void data_fill_unwritten(struct request *r, uint64_t blk, uint64_t nr,
 	void (*then)(struct request *r, int status))
 {
 	r->then = then;
@@ -238,14 +308,10 @@ void data_zero_unwritten(struct request *r, uint64_t blk, uint64_t nr,
 	r->left = nr;
 	r->last_step = false;
 	r->ci->zeroing = true;
-	if (data_ext(r)) {
-		zero_end(r, -ENOMEM);
-		return;
-	}
 	if (r->ci->nr_commits) { /* the last of them goes on here */
-		r->step = zero_next;
+		r->step = fill_next;
 		r->ci->zeroer = r;
 		return;
 	}
-	zero_next(r, 0);
+	fill_next(r, 0);
 }

@@ -5,6 +5,7 @@
 #include "blockdev/bdev.h"
 #include "csvfs/coord/coord.h"
 #include "csvfs/core/fs.h"
+#include "csvfs/proto/lockset.h"
 #include "csvfs/proto/proto.h"
 #include "util/htab.h"
 #include "util/list.h"
@@ -48,12 +49,14 @@ struct coord_inode {
 	uint32_t ahead_random;	 /* zero-aheads that did not continue one */
 	uint32_t refs;		 /* requests that point here */
 	bool freeing;		 /* a request in the section looks whether to free it, or does */
+	struct lockset locks;	 /* coord_lock.c */
+	struct list lock_waiters; /* requests, the oldest first */
 };
 
 /* A request from its arrival to its answer. */
 struct request {
 	struct csv_op op;
-	struct list link; /* in a section, commits or coord.parked */
+	struct list link; /* in a section, commits, lock_waiters or coord.parked */
 	struct list all;  /* coord.requests */
 	struct coord *coord;
 	uint32_t node;
@@ -70,6 +73,10 @@ struct request {
 	bool replayed; /* answered from the session's slot */
 	bool last_step; /* this transaction completes the request: record the result */
 	uint64_t waiting; /* TIMES callbacks out */
+	uint32_t nr_forgets; /* FORGET callbacks out */
+	void (*forgotten)(struct request *r);
+	bool outdated; /* others may have changed since what it read */
+	int status; /* of the op, meanwhile */
 	uint64_t times_ns; /* newest that they answered */
 
 	/* filled by run functions */
@@ -79,6 +86,7 @@ struct request {
 	uint32_t nr_ext;
 	uint8_t inline_data[1024];
 	uint32_t inline_len;
+	bool has_priv;
 
 	/* of multi-step requests */
 	void (*step)(struct request *r, int status); /* what the op's done calls */
@@ -86,13 +94,24 @@ struct request {
 	uint64_t blk, nr, left, size;
 	uint64_t pos;	     /* how far a step has come */
 	uint64_t nr_done;    /* blocks that the last transaction allocated */
-	uint64_t zero_blk, zero_nr; /* the run that is zeroed ahead */
+	uint64_t zero_blk, zero_nr; /* the run that is made ready */
+	uint64_t base;		    /* that a transaction may have let go of */
+	struct csv_fill fill;	    /* the piece of it that is being filled */
+	struct request *other;	    /* CLONE: in the section of the other inode meanwhile */
 	enum csvp_mode mode; /* to be granted */
 	void (*then)(struct request *r, int status); /* what follows a sub-step */
+	void (*part_then)(struct request *r, int status); /* what follows data_zero_part() */
 	struct bdev_req io;
 	struct iovec iov;
 	void *io_buf;
+	size_t io_buf_bytes;
 	uint32_t from, to; /* bytes of a block to zero */
+
+	/* of LOCK (coord_lock.c) */
+	struct lock lock; /* wanted */
+	uint64_t since_ns;
+	struct list wait_link, search_link;
+	uint64_t search; /* which has found it last */
 
 	uint8_t data[]; /* the message */
 };
@@ -120,10 +139,16 @@ struct coord {
 	struct coord_cfg cfg;
 	struct loop *loop;
 	struct htab inodes;
+	struct htab seen; /* coord_seen.c */
+	struct list seen_lru;
 	struct session sessions[NR_NODES];
 	uint64_t awaited; /* C6 */
 	bool serving;
 	struct list requests, parked, callbacks;
+	struct list lock_waits; /* requests, of all inodes */
+	struct lockset asserted_locks[NR_NODES]; /* told so far, until the last REASSERT */
+	uint32_t nr_locks[NR_NODES], nr_lock_waits[NR_NODES];
+	uint64_t lock_search;
 	uint64_t next_xid;
 	uint32_t nr_io; /* requests to the device (coord_data.c) */
 	bool stopping;
@@ -144,6 +169,19 @@ struct request *request_new_internal(struct coord *coord, size_t body_len);
 int callback_send(struct request *r, uint32_t node, enum csvp_op op, uint64_t ino,
 	enum csvp_mode mode, void (*done)(struct callback *, const struct csvp_recall_reply *))
 	__attribute__((warn_unused_result));
+
+/* Tells node something that it does not answer. */
+void callback_tell(struct coord *coord, uint32_t node, enum csvp_op op, uint64_t ino);
+
+/* coord_seen.c */
+/* Every node forgets what r's transaction has changed; then forgotten(r). */
+void seen_changed(struct request *r, void (*forgotten)(struct request *r));
+/* Likewise one inode. */
+void seen_forget(struct request *r, uint64_t ino, void (*forgotten)(struct request *r));
+/* r's reply, which is ready: notes and marks what its node may keep. */
+void seen_grant(struct request *r, int status);
+void seen_node_gone(struct coord *coord, uint32_t node);
+void seen_done(struct coord *coord);
 
 /* coord_token.c */
 struct coord_inode *ci_find(struct coord *coord, uint64_t ino);
@@ -167,26 +205,60 @@ void token_reassert_end(struct coord *coord, uint32_t node);
 
 /* coord_space.c */
 void start_layout(struct request *r);
-void reply_layout(struct request *r);
 void start_commit(struct request *r);
 void start_write_inline(struct request *r);
 void start_fallocate(struct request *r);
 void start_seek(struct request *r);
 void start_setattr_size(struct request *r);
 void reply_size(struct request *r);
+void reply_layout(struct request *r);
+
+/* coord_clone.c */
+void start_clone(struct request *r);
+int run_map(struct request *r, struct csv_txn *txn);
 
 /* coord_data.c: the coordinator's own writes of file data; each ends in then(r, status) */
-/* Zeroes bytes [from, to) of block blk of r->ci, if it is written. In the section, all recalled. */
+/* Zeroes bytes [from, to) of block blk of r->ci, if there is data. In the section, all recalled. */
 void data_zero_part(struct request *r, uint64_t blk, uint32_t from, uint32_t to,
 	void (*then)(struct request *r, int status));
 /* Moves inline data to the first block. In the section. */
 void data_uninline(struct request *r, void (*then)(struct request *r, int status));
-/* Zeroes what is unwritten in blocks [blk, blk + nr) on the volume and marks it written. In the
- * section. */
-void data_zero_unwritten(struct request *r, uint64_t blk, uint64_t nr,
+/* Fills what is unwritten in blocks [blk, blk + nr) with what shows through there, zeroes mostly, and
+ * marks it written. In the section. */
+void data_fill_unwritten(struct request *r, uint64_t blk, uint64_t nr,
+	void (*then)(struct request *r, int status));
+/* Gives blocks [blk, blk + nr) a place that is the file's own, with what they hold now. In the
+ * section, all recalled. */
+void data_own(struct request *r, uint64_t blk, uint64_t nr,
 	void (*then)(struct request *r, int status));
 /* Whether r's node is still the mount that asked, on the same connection. */
 bool request_live(const struct request *r);
+
+/* coord_xattr.c */
+int run_getxattr(struct request *r, struct csv_txn *txn);
+int run_listxattr(struct request *r, struct csv_txn *txn);
+int run_removexattr(struct request *r, struct csv_txn *txn);
+void start_setxattr(struct request *r);
+void reply_xattr(struct request *r);
+
+/* coord_lock.c */
+void start_lock(struct request *r);
+void start_getlk(struct request *r);
+void reply_getlk(struct request *r);
+void start_lock_cancel(struct request *r);
+void lock_init(struct coord *coord);
+void lock_done(struct coord *coord);
+/* A node connects: what waits for locks there is sent again, what it holds is told (L3, L4). */
+void lock_hello(struct coord *coord, uint32_t node);
+/* A part of what a node holds. -EPROTO, -ENOMEM. */
+int lock_reassert(struct coord *coord, uint32_t node, struct csvp_in *in);
+/* Before the last REASSERT is answered: -EPROTO for locks on what it has not open. */
+int lock_reassert_check(struct coord *coord, uint32_t node);
+void lock_reassert_end(struct coord *coord, uint32_t node);
+/* The inode is not open on node any more. The caller holds a reference to ci. */
+void lock_closed(struct coord *coord, struct coord_inode *ci, uint32_t node);
+/* Before its opens are dropped. */
+void lock_node_gone(struct coord *coord, uint32_t node);
 
 /* coord_orphan.c */
 /* Frees ino if it has no name and nobody has it open. Not before all opens are known (C6):

@@ -32,17 +32,24 @@ static int run_lookup(struct request *r, struct csv_txn *txn)
 		      -EPROTO;
 }
 
-/* What is made in a set-group-id directory gets its group; a directory passes the bit on. */
-static int inherit_group(struct csv_txn *txn, uint64_t dir, struct csv_attr *proto)
+/* What is made in a set-group-id directory gets its group; a directory passes the bit on. The umask
+ * counts unless there may be a default list: *ret_list. */
+static int inherit(struct csv_txn *txn, uint64_t dir, uint32_t umask, struct csv_attr *proto,
+	bool *ret_list)
 {
 	struct csv_attr attr;
 	int err = csv_inode_get(txn, dir, &attr);
 
-	if (err || !S_ISDIR(attr.mode) || !(attr.mode & S_ISGID))
+	if (err)
 		return err;
-	proto->gid = attr.gid;
-	if (S_ISDIR(proto->mode))
-		proto->mode |= S_ISGID;
+	if (S_ISDIR(attr.mode) && (attr.mode & S_ISGID)) {
+		proto->gid = attr.gid;
+		if (S_ISDIR(proto->mode))
+			proto->mode |= S_ISGID;
+	}
+	*ret_list = attr.has_xattrs && !S_ISLNK(proto->mode);
+	if (!*ret_list && !S_ISLNK(proto->mode))
+		proto->mode &= ~(umask & 0777);
 	return 0;
 }
 
@@ -64,13 +71,20 @@ static int run_create(struct request *r, struct csv_txn *txn)
 		.btime_ns = now,
 	};
 
+	bool list;
+
 	if (!name || !target)
 		return -EPROTO;
-	int err = inherit_group(txn, le64_get(b->dir), &proto);
-	if (err)
-		return err;
-	return csv_create(txn, le64_get(b->dir), name, le32_get(b->name_len), &proto, target,
-		le32_get(b->target_len), &r->attr);
+	int err = inherit(txn, le64_get(b->dir), le32_get(b->umask), &proto, &list);
+	if (!err && !le32_get(b->name_len) && le32_get(b->open))
+		err = csv_create_unnamed(txn, le64_get(b->dir), &proto, &r->attr);
+	else if (!err)
+		err = csv_create(txn, le64_get(b->dir), name, le32_get(b->name_len), &proto, target,
+			le32_get(b->target_len), &r->attr);
+	if (!err && list)
+		err = csv_acl_inherit(txn, le64_get(b->dir), r->attr.ino, le32_get(b->umask),
+			&r->attr);
+	return err;
 }
 
 static void after_create(struct request *r)
@@ -87,9 +101,10 @@ static int run_link(struct request *r, struct csv_txn *txn)
 	struct csvp_in in = r->in;
 	const char *name = name_of(&in, le32_get(b->name_len));
 
-	return name ? csv_link(txn, le64_get(b->arg), le64_get(b->dir), name, le32_get(b->name_len),
-			      (int64_t)le64_get(b->now_ns), &r->attr) :
-		      -EPROTO;
+	if (!name)
+		return -EPROTO;
+	return (le32_get(b->unnamed) ? csv_link_unnamed : csv_link)(txn, le64_get(b->arg),
+		le64_get(b->dir), name, le32_get(b->name_len), (int64_t)le64_get(b->now_ns), &r->attr);
 }
 
 static int run_unlink(struct request *r, struct csv_txn *txn)
@@ -109,6 +124,25 @@ static void after_unlink(struct request *r)
 		orphan_check(r->coord, r->attr.ino);
 }
 
+/* For union mounts: what lies below the name that has gone does not show again. */
+static int whiteout(struct request *r, struct csv_txn *txn, const char *name)
+{
+	const struct csvp_rename *b = r->body;
+	int64_t now = (int64_t)le64_get(b->now_ns);
+	struct csv_attr attr, proto = {
+		.mode = S_IFCHR,
+		.uid = le32_get(b->uid),
+		.gid = le32_get(b->gid),
+		.atime_ns = now,
+		.mtime_ns = now,
+		.ctime_ns = now,
+		.btime_ns = now,
+	};
+	int err = csv_create(txn, le64_get(b->dir), name, le32_get(b->name_len), &proto, "", 0, &attr);
+
+	return err == -EEXIST ? 0 : err; /* two names of one file: nothing has moved */
+}
+
 static int run_rename(struct request *r, struct csv_txn *txn)
 {
 	const struct csvp_rename *b = r->body;
@@ -116,11 +150,17 @@ static int run_rename(struct request *r, struct csv_txn *txn)
 	const char *name = name_of(&in, le32_get(b->name_len));
 	const char *new_name = name_of(&in, le32_get(b->new_name_len));
 
+	uint32_t flags = le32_get(b->flags);
+	bool leave = flags & CSVP_RENAME_WHITEOUT;
+
 	if (!name || !new_name)
 		return -EPROTO;
-	return csv_rename(txn, le64_get(b->dir), name, le32_get(b->name_len), le64_get(b->new_dir),
-		new_name, le32_get(b->new_name_len), le32_get(b->flags),
-		(int64_t)le64_get(b->now_ns), &r->attr, &r->attr2);
+	if (leave && (flags & CSV_RENAME_EXCHANGE))
+		return -EINVAL;
+	int err = csv_rename(txn, le64_get(b->dir), name, le32_get(b->name_len),
+		le64_get(b->new_dir), new_name, le32_get(b->new_name_len),
+		flags & ~CSVP_RENAME_WHITEOUT, (int64_t)le64_get(b->now_ns), &r->attr, &r->attr2);
+	return err || !leave ? err : whiteout(r, txn, name);
 }
 
 static void after_rename(struct request *r)
@@ -135,13 +175,17 @@ static int run_readlink(struct request *r, struct csv_txn *txn)
 {
 	const struct csvp_ino *b = r->body;
 
-	r->inline_len = sizeof(r->inline_data);
-	return csv_readlink(txn, le64_get(b->ino), (char *)r->inline_data, &r->inline_len);
+	if (!r->io_buf)
+		r->io_buf = malloc(CSV_SYMLINK_MAX);
+	if (!r->io_buf)
+		return -ENOMEM;
+	r->inline_len = CSV_SYMLINK_MAX;
+	return csv_readlink(txn, le64_get(b->ino), r->io_buf, &r->inline_len);
 }
 
 static void reply_readlink(struct request *r)
 {
-	csvp_put_bytes(&r->reply, r->inline_data, r->inline_len);
+	csvp_put_bytes(&r->reply, r->io_buf, r->inline_len);
 }
 
 struct readdir_fill {
@@ -177,6 +221,12 @@ static int run_readdir(struct request *r, struct csv_txn *txn)
 
 	csvp_free(&r->reply);
 	csvp_begin(&r->reply, CSVP_READDIR, CSVP_REPLY, 0, le64_get(r->hdr->xid));
+	if (le64_get(b->read_ns)) {
+		int err = csv_inode_was_read(txn, le64_get(b->dir), (int64_t)le64_get(b->read_ns),
+			NULL);
+		if (err)
+			return err;
+	}
 	return csv_readdir(txn, le64_get(b->dir), le64_get(b->after), true, readdir_entry, &fill);
 }
 
@@ -218,9 +268,12 @@ static int run_getattr(struct request *r, struct csv_txn *txn)
 	uint64_t ino = le64_get(b->ino);
 	struct csv_attr set = { .mtime_ns = (int64_t)r->times_ns, .ctime_ns = (int64_t)r->times_ns };
 
-	if (!r->times_ns)
-		return csv_inode_get(txn, ino, &r->attr);
-	return csv_inode_set(txn, ino, CSV_SET_MTIME_MAX, &set, &r->attr);
+	int err = r->times_ns ? csv_inode_set(txn, ino, CSV_SET_MTIME_MAX, &set, &r->attr) :
+				csv_inode_get(txn, ino, &r->attr);
+
+	if (err || !le64_get(b->read_ns))
+		return err;
+	return csv_inode_was_read(txn, ino, (int64_t)le64_get(b->read_ns), &r->attr);
 }
 
 static void times_done(struct callback *cb, const struct csvp_recall_reply *reply)
@@ -264,8 +317,14 @@ static int run_setattr(struct request *r, struct csv_txn *txn)
 		.ctime_ns = (int64_t)le64_get(b->ctime_ns),
 	};
 
-	return csv_inode_set(txn, le64_get(b->ino), le32_get(b->mask) & ~(unsigned)CSV_SET_SIZE,
-		&set, &r->attr);
+	unsigned mask = le32_get(b->mask) & ~(unsigned)CSV_SET_SIZE;
+	int err = csv_inode_set(txn, le64_get(b->ino), mask, &set, &r->attr);
+
+	if (err || !(mask & (CSV_SET_UID | CSV_SET_GID)) || S_ISDIR(r->attr.mode))
+		return err;
+	/* Another owner's program: it gives no rights any more. */
+	err = csv_priv_drop(txn, le64_get(b->ino));
+	return err ? err : csv_inode_get(txn, le64_get(b->ino), &r->attr);
 }
 
 static void setattr_go(struct request *r, int status)
@@ -282,6 +341,8 @@ static void start_setattr(struct request *r)
 		request_finish(r, err);
 	else if (le32_get(b->mask) & CSV_SET_SIZE)
 		start_setattr_size(r);
+	else if ((le32_get(b->mask) & CSV_SET_MODE) && (le32_get(b->mode) & (S_ISUID | S_ISGID)))
+		section_enter(r, ALL_NODES, CSVP_NONE, setattr_go); /* writers must ask (has_priv) */
 	else if (le32_get(b->mask) & (CSV_SET_MTIME | CSV_SET_ATIME))
 		/* Times that are set by hand must not be overtaken by what writers still hold. */
 		section_enter(r, ALL_NODES, CSVP_READ, setattr_go);
@@ -329,9 +390,14 @@ static void start_open(struct request *r)
 
 static int run_close(struct request *r, struct csv_txn *txn)
 {
+	const struct csvp_close *b = r->body;
 	struct csv_attr set = { .mtime_ns = (int64_t)r->times_ns, .ctime_ns = (int64_t)r->times_ns };
+	int64_t read_ns = (int64_t)le64_get(b->read_ns);
 	int err = r->times_ns ? csv_inode_set(txn, r->ci->hash.key, CSV_SET_MTIME_MAX, &set, NULL) :
 				0;
+
+	if (!err && read_ns)
+		err = csv_inode_was_read(txn, r->ci->hash.key, read_ns, NULL);
 
 	return err == -ESTALE ? 0 : err;
 }
@@ -362,6 +428,7 @@ static void start_close(struct request *r)
 	r->times_ns = le64_get(b->wrote_ns);
 	r->ci->opens &= ~NODE_BIT(r->node);
 	ci_set_mode(r->ci, r->node, CSVP_NONE);
+	lock_closed(r->coord, r->ci, r->node);
 	request_run(r, run_close, close_done);
 }
 
@@ -391,4 +458,14 @@ const struct op_desc coord_ops[CSVP_OP_LIMIT] = {
 	[CSVP_SEEK] = { sizeof(struct csvp_seek), start_seek, .reply = reply_size },
 	[CSVP_STATFS] = { 0, .run = run_statfs, .reply = reply_statfs },
 	[CSVP_SYNC] = { 0, start_sync },
+	[CSVP_CLONE] = { sizeof(struct csvp_clone), start_clone, .reply = reply_size, .once = true },
+	[CSVP_MAP] = { sizeof(struct csvp_map), .run = run_map, .reply = reply_layout },
+	[CSVP_GETXATTR] = { sizeof(struct csvp_xattr), .run = run_getxattr, .reply = reply_xattr },
+	[CSVP_SETXATTR] = { sizeof(struct csvp_xattr), start_setxattr, .once = true },
+	[CSVP_LISTXATTR] = { sizeof(struct csvp_xattr), .run = run_listxattr,
+		.reply = reply_xattr },
+	[CSVP_LOCK] = { sizeof(struct csvp_lock), start_lock },
+	[CSVP_GETLK] = { sizeof(struct csvp_lock), start_getlk, .reply = reply_getlk },
+	[CSVP_LOCK_CANCEL] = { sizeof(struct csvp_lock_cancel), start_lock_cancel },
+	[CSVP_REMOVEXATTR] = { sizeof(struct csvp_xattr), .run = run_removexattr, .once = true },
 };

@@ -26,10 +26,18 @@ static int run_punch(struct request *r, struct csv_txn *txn)
 	r->left = 0;
 	if (attr.nlink || r->ci->opens)
 		return -ECANCELED; /* it has a name, or is open again: nothing to free */
+	if (attr.base)
+		r->base = attr.base;
 	if (S_ISREG(attr.mode)) { /* an inline file may have space beside its bytes */
 		err = csv_extent_punch(txn, r->ci->hash.key, 0, UINT64_MAX, &r->left);
 		if (err || r->left)
 			return err;
+	}
+	if (attr.has_xattrs) {
+		bool left;
+		err = csv_xattr_clear(txn, r->ci->hash.key, &left);
+		r->left = 1; /* and the rest in a transaction of its own */
+		return err;
 	}
 	return csv_orphan_free(txn, r->ci->hash.key);
 }
@@ -46,6 +54,8 @@ static void free_next(struct request *r, int status)
 		log_warn("inode %llu: freeing its space: %s; a later takeover or check goes on",
 			(unsigned long long)ci->hash.key, err_str(status));
 	ci->freeing = false;
+	if (status == 0 && r->base)
+		orphan_check(r->coord, r->base);
 	request_finish(r, 0);
 }
 

@@ -31,7 +31,7 @@ static int run_attr(struct request *r, struct csv_txn *txn)
 
 	if (!err && !S_ISREG(r->attr.mode))
 		err = S_ISDIR(r->attr.mode) ? -EISDIR : -EINVAL;
-	return err;
+	return err || !r->attr.is_layer ? err : -ESTALE;
 }
 
 /* The file grows past an end that lies within a block: what was put there in place, zeroes among it,
@@ -96,7 +96,8 @@ static void alloc_range(struct request *r, uint64_t blk, uint64_t nr,
 static int map_around(struct request *r, struct csv_txn *txn)
 {
 	const struct csvp_layout *b = r->body;
-	uint64_t start = le32_get(b->flags) ? r->blk : ALIGN_DOWN(r->blk, MAP_AROUND_BLKS);
+	bool alloc = le32_get(b->flags) & (CSVP_LAYOUT_ALLOC | CSVP_LAYOUT_ZERO_AHEAD);
+	uint64_t start = alloc ? r->blk : ALIGN_DOWN(r->blk, MAP_AROUND_BLKS);
 	uint64_t end = r->blk + r->nr;
 	int err = csv_extent_map(txn, ino_of(r), start, end - start, r->ext, CSVP_MAX_EXTENTS,
 		&r->nr_ext);
@@ -111,8 +112,13 @@ static int map_around(struct request *r, struct csv_txn *txn)
 
 static int run_layout_map(struct request *r, struct csv_txn *txn)
 {
+	const struct csvp_layout *b = r->body;
 	int err = run_attr(r, txn);
 
+	if (!err && (le32_get(b->flags) & CSVP_LAYOUT_DROP_PRIV))
+		err = csv_priv_drop(txn, ino_of(r));
+	if (!err)
+		err = csv_priv_get(txn, ino_of(r), &r->has_priv);
 	r->nr_ext = 0;
 	r->inline_len = 0;
 	if (!err && r->attr.data_kind == 1) {
@@ -122,11 +128,20 @@ static int run_layout_map(struct request *r, struct csv_txn *txn)
 	return !err && r->nr ? map_around(r, txn) : err;
 }
 
+static void layout_granted(struct request *r)
+{
+	finish(r, 0);
+}
+
+/* Who may write in place alone knows the times: nobody else keeps the attributes (coord_seen.c, S3). */
 static void layout_mapped(struct request *r, int status)
 {
 	if (status == 0 && request_live(r))
 		ci_set_mode(r->ci, r->node, r->mode);
-	finish(r, status);
+	if (status == 0 && r->mode >= CSVP_WRITE)
+		seen_forget(r, ino_of(r), layout_granted);
+	else
+		finish(r, status);
 }
 
 static void layout_answer(struct request *r, int status)
@@ -143,11 +158,10 @@ static void layout_answer(struct request *r, int status)
 
 static void layout_alloced(struct request *r, int status)
 {
-	const struct csvp_layout *b = r->body;
-
-	if (status == 0 && (le32_get(b->flags) & CSVP_LAYOUT_ZERO_AHEAD)) {
-		r->nr = r->zero_blk + r->zero_nr - r->blk; /* the node hears of the whole run */
-		data_zero_unwritten(r, r->zero_blk, r->zero_nr, layout_answer);
+	if (status == 0 && r->zero_nr) {
+		/* the node hears of the whole run */
+		r->nr = MAX(r->nr, r->zero_blk + r->zero_nr - r->blk);
+		data_fill_unwritten(r, r->zero_blk, r->zero_nr, layout_answer);
 	} else {
 		layout_answer(r, status);
 	}
@@ -179,14 +193,17 @@ static void layout_alloc(struct request *r, int status)
 {
 	const struct csvp_layout *b = r->body;
 
+	r->zero_nr = 0;
 	if (status) {
 		finish(r, status);
-		return;
-	}
-	if (le32_get(b->flags) & CSVP_LAYOUT_ZERO_AHEAD) {
+	} else if (le32_get(b->flags) & CSVP_LAYOUT_ZERO_AHEAD) {
 		zero_window(r);
 		alloc_range(r, r->zero_blk, r->zero_nr, layout_alloced);
 	} else {
+		if (r->attr.base) { /* what is to be written next may show through until then */
+			r->zero_blk = r->blk;
+			r->zero_nr = r->nr;
+		}
 		alloc_range(r, r->blk, r->nr, layout_alloced);
 	}
 }
@@ -197,6 +214,8 @@ static void layout_attr(struct request *r, int status)
 		finish(r, status);
 	else if (r->attr.data_kind == 1)
 		data_uninline(r, layout_alloc);
+	else if (r->attr.base) /* the place changes of what others may have cached */
+		section_recall(r, ~NODE_BIT(r->node), CSVP_NONE, layout_alloc);
 	else
 		layout_alloc(r, 0);
 }
@@ -264,6 +283,7 @@ void reply_layout(struct request *r)
 	out->nr_extents = le32_of(r->nr_ext);
 	out->inline_len = le32_of(r->inline_len);
 	out->is_inline = le32_of(r->attr.data_kind == 1);
+	out->has_priv = le32_of(r->has_priv);
 	for (uint32_t i = 0; i < r->nr_ext; i++) {
 		struct csvp_extent *e = csvp_put(&r->reply, sizeof(*e));
 		if (!e)
@@ -396,7 +416,7 @@ static int run_write_inline(struct request *r, struct csv_txn *txn)
 		return err;
 	if (!bytes)
 		return -EPROTO;
-	uint64_t off = le32_get(b->append) ? r->attr.size : le64_get(b->off_bytes);
+	uint64_t off = le32_get(b->flags) & CSVP_INLINE_APPEND ? r->attr.size : le64_get(b->off_bytes);
 	if (r->attr.data_kind == 2 || r->attr.size > INLINE_BYTES || !range_ok(off, len, INLINE_BYTES))
 		return -EFBIG;
 	memset(r->inline_data, 0, sizeof(r->inline_data));
@@ -410,6 +430,11 @@ static int run_write_inline(struct request *r, struct csv_txn *txn)
 	err = csv_inline_set(txn, ino_of(r), r->inline_data, (uint32_t)size);
 	if (err)
 		return err == -EINVAL ? -EFBIG : err; /* space was allocated ahead: not inline */
+	if (le32_get(b->flags) & CSVP_INLINE_DROP_PRIV) {
+		err = csv_priv_drop(txn, ino_of(r));
+		if (err)
+			return err;
+	}
 	struct csv_attr set = { .mtime_ns = (int64_t)le64_get(b->wrote_ns),
 		.ctime_ns = (int64_t)le64_get(b->wrote_ns) };
 	err = csv_inode_set(txn, ino_of(r), CSV_SET_MTIME_MAX, &set, &r->attr);
@@ -451,6 +476,7 @@ static int run_shrink(struct request *r, struct csv_txn *txn)
 
 	if (err)
 		return err;
+	r->base = r->attr.base;
 	uint64_t size = r->size, blk = DIV_ROUND_UP(size, BLK);
 	r->left = 0;
 	if (r->attr.data_kind == 2)
@@ -476,6 +502,8 @@ static int run_shrink(struct request *r, struct csv_txn *txn)
 
 static void shrink_next(struct request *r, int status)
 {
+	if (status == 0 && r->base && !r->attr.base)
+		orphan_check(r->coord, r->base); /* it may have been the last that needed it */
 	if (status || r->left == 0)
 		finish(r, status);
 	else

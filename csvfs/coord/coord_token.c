@@ -28,6 +28,8 @@ int ci_attach(struct request *r, uint64_t ino)
 			return -ENOMEM;
 		list_init(&ci->section);
 		list_init(&ci->commits);
+		list_init(&ci->lock_waiters);
+		lockset_init(&ci->locks);
 		htab_insert(&r->coord->inodes, ino, &ci->hash);
 	}
 	ci->refs++;
@@ -37,7 +39,7 @@ int ci_attach(struct request *r, uint64_t ino)
 
 void ci_maybe_free(struct coord *coord, struct coord_inode *ci)
 {
-	if (ci->refs || ci->holders || ci->opens || ci->freeing)
+	if (ci->refs || ci->holders || ci->opens || ci->freeing || ci->locks.nr)
 		return;
 	assert(list_empty(&ci->section) && list_empty(&ci->commits));
 	htab_remove(&coord->inodes, &ci->hash);

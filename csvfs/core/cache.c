@@ -155,6 +155,7 @@ static void read_done(struct bdev_req *req, int status)
 		buf->type = (uint8_t)le16_get(h->type);
 		buf->state = CSV_BUF_VALID;
 	} else {
+		buf->error = status;
 		csv_buf_drop(&fs->cache, buf);
 	}
 	csv_driver_wake(fs, buf, status);

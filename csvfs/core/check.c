@@ -27,42 +27,6 @@ void check_say(struct check *c, const char *code, const char *fmt, ...)
 		c->msg(c->arg, text);
 }
 
-struct read_op {
-	struct csv_op op;
-	uint64_t blk;
-	enum csv_blk_type type;
-	void *buf;
-};
-
-static int read_run(struct csv_op *op, struct csv_txn *txn)
-{
-	struct read_op *r = container_of(op, struct read_op, op);
-	const void *data;
-	int err = csv_txn_read(txn, r->blk, r->type, &data);
-
-	if (!err)
-		memcpy(r->buf, data, CSV_BLOCK_BYTES);
-	return err;
-}
-
-int check_read(struct check *c, uint64_t blk, enum csv_blk_type type, const char *whose, void *buf,
-	bool *ret_ok)
-{
-	struct read_op r = { .op.run = read_run, .blk = blk, .type = type, .buf = buf };
-	int err = csv_op_sync(c->fs, &r.op);
-
-	*ret_ok = err == 0;
-	if (csv_fs_error(c->fs))
-		return csv_fs_error(c->fs);
-	if (err == -ENOMEM || err == -ESHUTDOWN)
-		return err;
-	if (err)
-		check_say(c, err == -ERR_CORRUPT ? "bad-block" : "read-error",
-			"block %llu (%s of %s): %s", (ull)blk, csv_blk_ops(type)->name, whose,
-			err_str(err));
-	return 0;
-}
-
 int check_grow(void *array, uint64_t nr, uint64_t *max, size_t size)
 {
 	void **a = array, *p;
@@ -117,6 +81,9 @@ static int check_supers(struct check *c)
 				 sizeof(want) - sizeof(want.h)))
 			check_say(c, "sb-copy", "block %llu: the superblock differs from its copies",
 				(ull)blks[i]);
+		else
+			continue;
+		check_fix(c, &(struct check_fix){ .kind = FIX_SUPER, .blk = blks[i] });
 		err = 0;
 	}
 	free(got);
@@ -129,9 +96,14 @@ static int check_sessions(struct check *c, void *buf)
 	bool ok;
 	int err = 0;
 
+	for (uint32_t node = 1; node <= CSV_MAX_NODES; node++)
+		check_ahead(c, CSV_SESS_BLK + node - 1);
 	for (uint32_t node = 1; node <= CSV_MAX_NODES && !err; node++) {
 		snprintf(whose, sizeof(whose), "node %u", node);
 		err = check_read(c, CSV_SESS_BLK + node - 1, CSV_BT_SESSION, whose, buf, &ok);
+		if (!err && !ok)
+			check_fix(c, &(struct check_fix){ .kind = FIX_SESSION,
+					     .blk = CSV_SESS_BLK + node - 1 });
 	}
 	return err;
 }
@@ -145,16 +117,22 @@ static int no_entry(struct check *c, void *arg, uint64_t key, const void *val, u
 static int check_root(struct check *c)
 {
 	uint64_t nr_blks, next_ino = le64_get(c->root.next_ino);
+	uint64_t max_ino = c->nr_inodes ? c->inodes[c->nr_inodes - 1].ino : CSV_ROOT_INO;
 
-	if (le64_get(c->root.nr_inodes) != c->nr_inodes)
+	if (le64_get(c->root.nr_inodes) != c->nr_inodes && !c->structure) {
 		check_say(c, "root-inodes", "the root block counts %llu inodes, there are %llu",
 			(ull)le64_get(c->root.nr_inodes), (ull)c->nr_inodes);
-	if (c->nr_inodes && c->inodes[c->nr_inodes - 1].ino >= next_ino)
+		check_fix(c, &(struct check_fix){ .kind = FIX_NR_INODES, .arg = c->nr_inodes });
+	}
+	if (c->nr_inodes && max_ino >= next_ino) {
 		check_say(c, "next-ino", "inode %llu exists, the next new one would be %llu",
-			(ull)c->inodes[c->nr_inodes - 1].ino, (ull)next_ino);
+			(ull)max_ino, (ull)next_ino);
+		check_fix(c, &(struct check_fix){ .kind = FIX_NEXT_INO, .arg = max_ino + 1 });
+	}
 	if (le64_get(c->root.shares.blk) == 0)
 		return 0;
 	check_say(c, "unknown-tree", "the root block has a tree of shared extents");
+	check_fix(c, &(struct check_fix){ .kind = FIX_CLEAR_TREE, .owner = CSV_OWNER_SHARES });
 	return check_tree(c, &c->root.shares, CSV_OWNER_SHARES, "shared extents", no_entry, NULL,
 		&nr_blks);
 }
@@ -165,21 +143,55 @@ static int check_all(struct check *c, void *buf)
 	int err = check_supers(c);
 
 	if (!err)
+		err = check_slots(c);
+	if (!err)
 		err = check_sessions(c, buf);
 	if (!err)
 		err = check_read(c, CSV_ROOT_BLK, CSV_BT_ROOT, "the volume", buf, &ok);
-	if (err || !ok)
-		return err;
-	memcpy(&c->root, buf, sizeof(c->root));
-	err = check_inodes(c);
-	if (!err)
-		err = check_orphans(c);
-	if (!err)
-		err = check_root(c);
+	if (!err && !ok) {
+		check_fix(c, &(struct check_fix){ .kind = FIX_ROOT_BLK });
+		c->structure++;
+		return check_space(c);
+	}
 	if (err)
 		return err;
-	check_links(c);
-	return check_space(c);
+	memcpy(&c->root, buf, sizeof(c->root));
+	c->have_root = true;
+	err = check_inodes(c);
+	if (err)
+		return err;
+	if (!c->structure) {
+		check_layers(c);
+		check_links(c);
+	}
+	c->holder = 0;
+	err = check_orphans(c);
+	if (!err)
+		err = check_root(c);
+	if (!err)
+		err = check_space(c);
+	return err ? err : check_lost(c);
+}
+
+int check_run(struct check *c)
+{
+	void *buf = malloc(CSV_BLOCK_BYTES);
+	int err = buf ? check_space_init(c) : -ENOMEM;
+
+	if (!err)
+		err = check_all(c, buf);
+	free(buf);
+	return err;
+}
+
+void check_done(struct check *c)
+{
+	check_space_done(c);
+	free(c->inodes);
+	free(c->links);
+	free(c->orphans);
+	free(c->stray);
+	free(c->bad);
 }
 
 int csv_check(struct csv_fs *fs, void (*msg)(void *arg, const char *text), void *arg,
@@ -188,16 +200,9 @@ int csv_check(struct csv_fs *fs, void (*msg)(void *arg, const char *text), void 
 	struct csv_check_report report = { 0 };
 	struct check c = { .fs = fs, .geom = csv_fs_geometry(fs), .msg = msg, .arg = arg,
 		.report = &report };
-	void *buf = malloc(CSV_BLOCK_BYTES);
-	int err = buf ? check_space_init(&c) : -ENOMEM;
+	int err = check_run(&c);
 
-	if (!err)
-		err = check_all(&c, buf);
-	check_space_done(&c);
-	free(c.inodes);
-	free(c.links);
-	free(c.orphans);
-	free(buf);
+	check_done(&c);
 	if (!err)
 		*ret = report;
 	return err;

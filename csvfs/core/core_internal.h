@@ -35,6 +35,7 @@ struct csv_buf {
 	uint64_t run;	       /* the run that touched it last */
 	uint32_t refs;	       /* running transaction, waiting operations, read, open compound */
 	enum csv_buf_state state;
+	int error;	       /* FAILED: why */
 	uint8_t type;	       /* enum csv_blk_type */
 	bool pinned;	       /* in the journal's open compound (a reference) */
 	bool dead;	       /* the block is free; the content serves the open compound only */
@@ -90,6 +91,8 @@ struct csv_txn {
 	bool had_checkpoint;	/* that was done already */
 	bool preflush;
 	bool active;
+	uint32_t nr_changed; /* as in csv_op */
+	uint64_t changed[CSV_OP_CHANGED_MAX];
 };
 
 void csv_txn_begin(struct csv_txn *txn, struct csv_fs *fs, bool had_checkpoint);
@@ -187,6 +190,9 @@ int csv_super_decode(const void *block, struct csv_geometry *ret, const char **w
 /* Likewise, and its header; the block was read from blk. (verify.c) */
 int csv_super_check(const void *block, uint64_t blk, struct csv_geometry *ret, const char **why)
 	__attribute__((warn_unused_result));
+/* Header alone, of a block of any type. (verify.c) */
+int csv_hdr_verify(const void *block, uint64_t blk, enum csv_blk_type type, const uint8_t uuid[16],
+	const char **why) __attribute__((warn_unused_result));
 /* Fills the fields behind the header from geom (the header is csv_blk_seal's). */
 void csv_super_encode(void *block, const struct csv_geometry *geom);
 

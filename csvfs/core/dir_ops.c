@@ -69,12 +69,16 @@ static int inode_init(struct csv_inode *inode, uint64_t dir, const struct csv_at
 	}
 	if (fmt != S_IFLNK)
 		return 0;
-	if (target_len > CSV_INLINE_MAX)
+	if (target_len > CSV_SYMLINK_MAX)
 		return -ENAMETOOLONG;
 	if (target_len == 0 || memchr(target, 0, target_len))
 		return -EINVAL;
-	rec->kind = CSV_DATA_INLINE;
 	rec->size = le64_of(target_len);
+	if (target_len > CSV_INLINE_MAX) {
+		rec->kind = CSV_DATA_TREE;
+		return 0;
+	}
+	rec->kind = CSV_DATA_INLINE;
 	rec->inline_len = le16_of(target_len);
 	memcpy(inode->data, target, target_len);
 	return 0;
@@ -103,6 +107,8 @@ int csv_create(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len
 		err = -EMLINK;
 	if (!err)
 		err = csv_inode_insert(txn, &inode);
+	if (!err && S_ISLNK(proto->mode) && inode.rec.kind == CSV_DATA_TREE)
+		err = csv_symlink_put(txn, &inode, target);
 	if (!err)
 		err = csv_dir_add(txn, &d, &found, &inode, proto->ctime_ns);
 	if (err)
@@ -115,8 +121,31 @@ int csv_create(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len
 	return err;
 }
 
-int csv_link(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char *name, uint32_t len,
-	int64_t now_ns, struct csv_attr *ret)
+int csv_create_unnamed(struct csv_txn *txn, uint64_t dir, const struct csv_attr *proto,
+	struct csv_attr *ret)
+{
+	struct csv_inode d, inode;
+	int err = S_ISREG(proto->mode) ? csv_dir_load(txn, dir, &d) : -EINVAL;
+
+	if (!err && csv_inode_nlink(&d) == 0)
+		err = -ENOENT;
+	if (!err)
+		err = inode_init(&inode, dir, proto, NULL, 0);
+	if (!err)
+		err = csv_alloc_room(txn);
+	if (err)
+		return err;
+	inode.rec.nlink = le32_of(0);
+	err = csv_inode_insert(txn, &inode);
+	if (!err)
+		err = csv_orphan_add(txn, inode.ino);
+	if (!err)
+		csv_inode_attr(&inode, ret);
+	return err;
+}
+
+static int add_link(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char *name, uint32_t len,
+	bool unnamed, int64_t now_ns, struct csv_attr *ret)
 {
 	struct csv_inode d, inode;
 	struct csv_name found;
@@ -130,12 +159,15 @@ int csv_link(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char *name, 
 		err = csv_dir_find(txn, &d, name, len, &found);
 	if (!err && found.ino)
 		err = -EEXIST;
-	if (!err && csv_inode_nlink(&inode) == 0)
+	if (!err && csv_inode_nlink(&inode) == 0 &&
+		(!unnamed || csv_inode_is_layer(&inode.rec)))
 		err = -ENOENT;
 	if (!err && csv_inode_nlink(&inode) >= CSV_LINK_MAX)
 		err = -EMLINK;
 	if (!err)
 		err = may_add(txn, &d, &found);
+	if (!err && csv_inode_nlink(&inode) == 0)
+		err = csv_orphan_del(txn, ino);
 	if (err)
 		return err;
 	csv_inode_add_nlink(&inode, 1);
@@ -148,6 +180,18 @@ int csv_link(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char *name, 
 	if (!err)
 		csv_inode_attr(&inode, ret);
 	return err;
+}
+
+int csv_link(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char *name, uint32_t len,
+	int64_t now_ns, struct csv_attr *ret)
+{
+	return add_link(txn, ino, dir, name, len, false, now_ns, ret);
+}
+
+int csv_link_unnamed(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char *name, uint32_t len,
+	int64_t now_ns, struct csv_attr *ret)
+{
+	return add_link(txn, ino, dir, name, len, true, now_ns, ret);
 }
 
 int csv_unlink(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len, bool rmdir,

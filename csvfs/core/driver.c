@@ -76,6 +76,7 @@ void csv_op_submit(struct csv_fs *fs, struct csv_op *op)
 	struct csv_op_state *st = csv_op_state(op);
 
 	memset(op->wait_, 0, sizeof(op->wait_));
+	op->nr_changed = 0;
 	st->fs = fs;
 	list_init(&op->link);
 	if (fs->state != CSV_FS_OPEN) {
@@ -241,6 +242,8 @@ static void run(struct csv_fs *fs, struct csv_op *op)
 		fs->drv.aborts++;
 	}
 	st->touch_seq = txn->touch_seq;
+	op->nr_changed = status == 0 ? txn->nr_changed : 0;
+	memcpy(op->changed, txn->changed, sizeof(op->changed));
 	csv_txn_end(txn, status == -ERR_WAIT ? &holds : NULL);
 	drop_holds(fs, st);
 	st->holds = holds;

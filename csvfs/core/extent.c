@@ -27,10 +27,13 @@ int csv_ext_decode(uint64_t key, const void *val, uint32_t len, const struct csv
 	};
 	if (ret->nr == 0 || ret->nr > CSV_EXT_MAX_BLKS || !range_ok(key, ret->nr, CSV_FILE_MAX_BLKS))
 		*why = "of an impossible range";
-	else if (ret->phys < geom->ag0_blk || !range_ok(ret->phys, ret->nr, geom->nr_blks - 1))
-		*why = "outside of the volume's space";
-	else if (ret->flags & ~CSV_EXT_UNWRITTEN)
+	else if (ret->flags & ~(CSV_EXT_UNWRITTEN | CSV_EXT_COVER))
 		*why = "with unknown flags";
+	else if (csv_ext_is_cover(ret) && ret->phys)
+		*why = "that is a hole, with blocks";
+	else if (!csv_ext_is_cover(ret) &&
+		 (ret->phys < geom->ag0_blk || !range_ok(ret->phys, ret->nr, geom->nr_blks - 1)))
+		*why = "outside of the volume's space";
 	return *why ? -ERR_CORRUPT : 0;
 }
 
@@ -92,7 +95,8 @@ static struct csv_extent_rec encode(const struct csv_ext *ext)
 /* b continues a. */
 static bool joins(const struct csv_ext *a, const struct csv_ext *b)
 {
-	return csv_ext_end(a) == b->blk && a->phys + a->nr == b->phys && a->flags == b->flags &&
+	return csv_ext_end(a) == b->blk && a->flags == b->flags &&
+	       (csv_ext_is_cover(a) || a->phys + a->nr == b->phys) &&
 	       a->nr + b->nr <= CSV_EXT_MAX_BLKS;
 }
 
@@ -155,7 +159,8 @@ int csv_ext_cut(struct csv_txn *txn, struct csv_tree *tree, const struct csv_ext
 	if (err || to >= csv_ext_end(ext))
 		return err;
 	right.blk = to;
-	right.phys += to - ext->blk;
+	if (!csv_ext_is_cover(ext))
+		right.phys += to - ext->blk;
 	right.nr = csv_ext_end(ext) - to;
 	rec = encode(&right);
 	err = csv_tree_insert(txn, tree, right.blk, &rec, sizeof(rec));
@@ -172,7 +177,7 @@ static int check_mapped(struct csv_txn *txn, struct csv_tree *tree, uint64_t blk
 	while (blk < end) {
 		int err = csv_ext_find(txn, tree, blk, &ext);
 
-		if (err == -ENOENT || (!err && ext.blk > blk))
+		if (err == -ENOENT || (!err && (ext.blk > blk || csv_ext_is_cover(&ext))))
 			return -ESTALE;
 		if (err)
 			return err;

@@ -15,6 +15,7 @@
 struct hole {
 	uint64_t blk, end;
 	struct csv_ext prev, next; /* nr 0 = there is none */
+	struct csv_ext cover;	   /* the entry that makes it a hole; nr 0 = there is none */
 };
 
 /* The hole that pos lies in; or *ret_mapped_end > pos, when pos is mapped up to there. */
@@ -30,6 +31,11 @@ static int find_hole(struct csv_txn *txn, struct csv_tree *tree, uint64_t pos, s
 		return err;
 	if (!err) {
 		ret->blk = csv_ext_end(&ret->prev);
+		if (ret->blk > pos && csv_ext_is_cover(&ret->prev)) {
+			*ret = (struct hole){ .blk = ret->prev.blk, .end = ret->blk,
+				.cover = ret->prev };
+			return 0;
+		}
 		if (ret->blk > pos) {
 			*ret_mapped_end = ret->blk;
 			return 0;
@@ -49,11 +55,11 @@ static uint64_t hint_of(struct csv_txn *txn, const struct csv_inode *inode, cons
 {
 	uint64_t gap;
 
-	if (hole->prev.nr) {
+	if (hole->prev.nr && !csv_ext_is_cover(&hole->prev)) {
 		gap = at - hole->blk;
 		return hole->prev.phys + hole->prev.nr + (gap <= NEAR_BLKS ? gap : 0);
 	}
-	if (hole->next.nr) {
+	if (hole->next.nr && !csv_ext_is_cover(&hole->next)) {
 		gap = hole->next.blk - at;
 		if (gap <= NEAR_BLKS && gap < hole->next.phys)
 			return hole->next.phys - gap;
@@ -76,9 +82,11 @@ static int fill(struct csv_txn *txn, struct csv_inode *inode, struct csv_tree *t
 	if (nr <= pos - from)
 		from = MIN(pos, to - nr); /* a fragment: pos at least shall have it */
 	err = csv_inode_add_blks(inode, nr);
+	if (!err && hole->cover.nr)
+		err = csv_ext_cut(txn, tree, &hole->cover, from, from + nr);
 	if (!err)
-		err = csv_ext_add(txn, tree, (struct csv_ext){ .blk = from,
-			.nr = nr, .phys = phys, .flags = CSV_EXT_UNWRITTEN });
+		err = csv_ext_add(txn, tree, (struct csv_ext){ .blk = from, .nr = nr, .phys = phys,
+			.flags = CSV_EXT_UNWRITTEN | (hole->cover.nr ? CSV_EXT_COVER : 0) });
 	if (!err)
 		*ret_end = from + nr;
 	return err;

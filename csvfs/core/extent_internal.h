@@ -3,7 +3,8 @@
  * A file's extent tree.
  *
  * X1  Entries do not overlap, and lie below CSV_FILE_MAX_BLKS.
- * X2  Two entries that continue each other (in the file, on the volume, in state) are one, unless
+ * X2  An entry with CSV_EXT_COVER alone has no blocks: phys 0.
+ * X3  Two entries that continue each other (in the file, on the volume, in state) are one, unless
  *     it would exceed CSV_EXT_MAX_BLKS.
  */
 #ifndef CSVFS_CORE_EXTENT_INTERNAL_H
@@ -20,6 +21,12 @@ struct csv_ext {
 	uint32_t flags; /* CSV_EXT_* */
 };
 
+/* A hole of its own, which hides the layer below. */
+static inline bool csv_ext_is_cover(const struct csv_ext *ext)
+{
+	return ext->flags == CSV_EXT_COVER;
+}
+
 static inline uint64_t csv_ext_end(const struct csv_ext *ext)
 {
 	return ext->blk + ext->nr;
@@ -35,7 +42,7 @@ int csv_ext_find(struct csv_txn *txn, struct csv_tree *tree, uint64_t blk, struc
 /* The last extent that begins at or before blk. -ENOENT. */
 int csv_ext_before(struct csv_txn *txn, struct csv_tree *tree, uint64_t blk, struct csv_ext *ret)
 	__attribute__((warn_unused_result));
-/* Maps a range that is a hole (X2). */
+/* Maps a range that is a hole (X3). */
 int csv_ext_add(struct csv_txn *txn, struct csv_tree *tree, struct csv_ext ext)
 	__attribute__((warn_unused_result));
 /* Unmaps [from, to), which lies in ext, an entry of the tree. The blocks are not freed. */

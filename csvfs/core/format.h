@@ -152,7 +152,7 @@ struct csv_inode_rec {
 	struct le32 uid;	    /* 0x08 */
 	struct le32 gid;	    /* 0x0c */
 	struct le32 projid;	    /* 0x10 0 */
-	struct le32 flags;	    /* 0x14 0 */
+	struct le32 flags;	    /* 0x14 CSV_INODE_* */
 	struct le64 size;	    /* 0x18 bytes; directory: entries */
 	struct le64 nr_blks;	    /* 0x20 allocated 4 KiB blocks, tree nodes included */
 	struct le64 atime_ns;	    /* 0x28 since 1970, signed */
@@ -162,20 +162,27 @@ struct csv_inode_rec {
 	struct le64 rdev;	    /* 0x48 */
 	struct le64 parent;	    /* 0x50 directory: where ".." leads */
 	struct csv_tree_root tree;  /* 0x58 extents or directory entries */
-	struct csv_tree_root xattrs; /* 0x68 empty so far */
-	struct le64 family;	    /* 0x78 clone family, 0 = none */
+	struct csv_tree_root xattrs; /* 0x68 extended attributes */
+	struct le64 tree_owner;	    /* 0x78 owner in the nodes of tree; 0 = this inode's number */
 	uint8_t kind;		    /* 0x80 enum csv_data_kind */
 	uint8_t pad0;		    /* 0x81 */
 	struct le16 inline_len;	    /* 0x82 bytes of inline data or symlink target behind this */
-	struct le32 pad1;	    /* 0x84 */
-	uint8_t reserved[0xc0 - 0x88];
+	struct le32 depth;	    /* 0x84 layers below */
+	struct le64 base;	    /* 0x88 the layer right below; 0 = none */
+	struct le64 base_blks;	    /* 0x90 it shows through in blocks below this one */
+	struct le64 base_nr_blks;   /* 0x98 what it and those below it count in nr_blks */
+	struct le32 refs;	    /* 0xa0 layer: inodes right above */
+	struct le32 xattr_blks;	    /* 0xa4 nodes of the tree of attributes; nr_blks is without them */
+	uint8_t reserved[0xc0 - 0xa8];
 };
 static_assert(sizeof(struct csv_inode_rec) == 0xc0, "format");
 #define CSV_INLINE_MAX 1024u
+#define CSV_INODE_LAYER (1u << 0) /* what clones have in common: no name, never changed */
+#define CSV_DEPTH_MAX 32u
 
 /* Value of a file's extent tree. Key: first block in the file. No entry = hole. */
-#define CSV_EXT_UNWRITTEN (1u << 0) /* allocated, reads as zeroes */
-#define CSV_EXT_SHARED (1u << 1)    /* other trees may map it (none so far) */
+#define CSV_EXT_UNWRITTEN (1u << 0) /* allocated, reads as what is below it, or zeroes */
+#define CSV_EXT_COVER (1u << 1)	    /* with UNWRITTEN: hides what is below; alone: a hole that does */
 struct csv_extent_rec {
 	struct le64 phys_blk;
 	struct le32 nr_blks;
@@ -192,6 +199,19 @@ struct csv_dirent_rec {
 	char name[]; /* 1 to 255 bytes, no NUL, no '/' */
 };
 static_assert(sizeof(struct csv_dirent_rec) == 10, "format");
+
+/*
+ * Values of an inode's tree of extended attributes. Key: hash (47 bits) << 16 | collision index << 8 |
+ * piece. Piece 0 is this, with the beginning of the value; pieces 1 and up are more of it, each but
+ * the last of CSV_TREE_VALUE_MAX bytes.
+ */
+struct csv_xattr_rec {
+	struct le32 value_len;
+	uint8_t name_len; /* 1 to 255 */
+	uint8_t pad[3];
+	char name[]; /* then the value's first bytes */
+};
+static_assert(sizeof(struct csv_xattr_rec) == 8, "format");
 
 /* The last results of a node's requests (exactly once). */
 struct csv_session_slot {

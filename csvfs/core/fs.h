@@ -26,6 +26,7 @@ struct csv_fs;
 struct csv_txn;
 
 #define CSV_NAME_MAX 255u
+#define CSV_SYMLINK_MAX 4095u /* bytes of a symlink's target */
 
 /* ---- superblock ---- */
 
@@ -97,9 +98,14 @@ void csv_fs_close(struct csv_fs *fs, void (*done)(void *arg, int status), void *
 int csv_fs_error(const struct csv_fs *fs);
 struct jnl *csv_fs_journal(struct csv_fs *fs);
 
+#define CSV_OP_CHANGED_MAX 12u
 struct csv_op {
 	int (*run)(struct csv_op *op, struct csv_txn *txn);
 	void (*done)(struct csv_op *op, int status); /* may free op */
+	/* At done: inodes whose attributes or names it has changed, made and removed ones included.
+	 * More than CSV_OP_CHANGED_MAX: it did not fit. */
+	uint32_t nr_changed;
+	uint64_t changed[CSV_OP_CHANGED_MAX];
 	/* private to the engine */
 	struct list link;
 	uint64_t wait_[8];
@@ -122,11 +128,14 @@ int csv_statfs(struct csv_txn *txn, struct csv_statfs *ret) __attribute__((warn_
 
 struct csv_attr {
 	uint64_t ino;
+	bool has_xattrs;
 	uint32_t mode, nlink, uid, gid, projid;
 	uint64_t size, nr_blks; /* bytes; allocated 4 KiB blocks */
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
 	uint64_t rdev, parent;
 	uint8_t data_kind; /* enum csv_data_kind in format.h: 0 none, 1 inline, 2 tree */
+	uint64_t base;	   /* the layer that shows through; 0 = it shares nothing */
+	bool is_layer;	   /* not a file: nlink is then the number of inodes above it */
 };
 
 enum csv_attr_mask {
@@ -147,6 +156,12 @@ int csv_inode_get(struct csv_txn *txn, uint64_t ino, struct csv_attr *ret)
 int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct csv_attr *attr,
 	struct csv_attr *ret) __attribute__((warn_unused_result, nonnull(1, 4)));
 
+#define CSV_ATIME_DAY_NS (24ll * 3600 * 1000000000)
+/* It was read at ns: atime follows where it tells something new, as with Linux's relatime: it is not
+ * after mtime and ctime, or a day old. ret may be NULL. -ESTALE. */
+int csv_inode_was_read(struct csv_txn *txn, uint64_t ino, int64_t ns, struct csv_attr *ret)
+	__attribute__((warn_unused_result, nonnull(1)));
+
 /* ---- names; a name is len bytes, 1 to 255, without '/' and NUL, not "." or ".." ---- */
 
 /* -ENOENT, -ENOTDIR, -ENAMETOOLONG, -ESTALE. ".." is answered, "." too. */
@@ -164,6 +179,13 @@ int csv_create(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len
 int csv_link(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char *name, uint32_t len,
 	int64_t now_ns, struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
 
+/* Makes a regular file without a name (O_TMPFILE): an orphan from the start; and gives it one, as
+ * csv_link(), which refuses (-ENOENT) to bring back what was removed. */
+int csv_create_unnamed(struct csv_txn *txn, uint64_t dir, const struct csv_attr *proto,
+	struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
+int csv_link_unnamed(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char *name, uint32_t len,
+	int64_t now_ns, struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
+
 /* Removes a name. rmdir: a directory, which must be empty (-ENOTEMPTY); else anything but a
  * directory (-EISDIR). An inode without names becomes an orphan (E7); *ret shows nlink. */
 int csv_unlink(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len, bool rmdir,
@@ -178,7 +200,8 @@ int csv_rename(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len
 	struct csv_attr *ret_moved, struct csv_attr *ret_replaced)
 	__attribute__((warn_unused_result, nonnull));
 
-/* -EINVAL: not a symlink. *len: room in, length out; not NUL-terminated. */
+/* -EINVAL: not a symlink. *len: room in (CSV_SYMLINK_MAX for all of it), length out; not
+ * NUL-terminated. */
 int csv_readlink(struct csv_txn *txn, uint64_t ino, char *buf, uint32_t *len)
 	__attribute__((warn_unused_result, nonnull));
 
@@ -197,7 +220,8 @@ int csv_readdir(struct csv_txn *txn, uint64_t dir, uint64_t after, bool want_att
 
 /* ---- file space; blocks are 4 KiB ---- */
 
-enum csv_ext_state { CSV_HOLE, CSV_UNWRITTEN, CSV_WRITTEN };
+/* CSV_SHARED: written, and seen through other files, too; it is never written in place. */
+enum csv_ext_state { CSV_HOLE, CSV_UNWRITTEN, CSV_WRITTEN, CSV_SHARED };
 struct csv_extent {
 	uint64_t blk;	/* in the file */
 	uint64_t nr;
@@ -212,6 +236,15 @@ struct csv_extent {
 int csv_extent_map(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t nr,
 	struct csv_extent *ret, uint32_t max, uint32_t *ret_nr)
 	__attribute__((warn_unused_result, nonnull));
+
+/* Unwritten space of the file's own that is to be filled before it can be marked written. */
+struct csv_fill {
+	uint64_t blk, nr, phys; /* as csv_extent */
+	uint64_t from_phys;	/* these blocks show through there now; 0 = zeroes do */
+};
+/* The first such run in [blk, blk + nr). -ENOENT: there is none. */
+int csv_extent_fill_next(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t nr,
+	struct csv_fill *ret) __attribute__((warn_unused_result, nonnull));
 
 /* Next block at or after blk that is (data) or is not (hole) allocated, up to end; *ret = end when
  * there is none. Unwritten counts as hole; inline data as block 0. */
@@ -249,12 +282,68 @@ int csv_inline_set(struct csv_txn *txn, uint64_t ino, const void *buf, uint32_t 
 int csv_inline_drop(struct csv_txn *txn, uint64_t ino)
 	__attribute__((warn_unused_result, nonnull));
 
+/* ---- clones (docs/DESIGN.md, 4) ---- */
+
+/* Makes bytes [off, off + len) of the file src, as far as it goes, the same bytes of dst without
+ * copying them; *ret is dst afterwards, whose size tells how far. dst is an empty file if off is 0;
+ * else it is one that was made so from src up to off. Constant time. -EOPNOTSUPP: only a copy can do
+ * that (dst has other content, an end that is not whole blocks, CSV_DEPTH_MAX clones of clones).
+ * -EINVAL: the same file. The caller has taken back every layout of both. */
+int csv_clone(struct csv_txn *txn, uint64_t src, uint64_t dst, uint64_t off, uint64_t len,
+	int64_t now_ns, struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
+
+/* ---- extended attributes; a name is name_len bytes, 1 to 255, without NUL ---- */
+
+#define CSV_XATTR_VALUE_MAX 65536u
+#define CSV_XATTR_LIST_MAX 65536u /* bytes of all names of an inode */
+#define CSV_XATTR_CREATE 1u	  /* as Linux's XATTR_* */
+#define CSV_XATTR_REPLACE 2u
+/* Of these two csv_acl_set() keeps the value in step with the mode. */
+#define CSV_ACL_ACCESS "system.posix_acl_access"
+#define CSV_ACL_DEFAULT "system.posix_acl_default"
+
+/* *len: room in (0 = only the length is asked for), length out. -ENODATA, -ERANGE. */
+int csv_xattr_get(struct csv_txn *txn, uint64_t ino, const char *name, uint32_t name_len, void *buf,
+	uint32_t *len) __attribute__((warn_unused_result, nonnull(1, 3, 6)));
+/* Replaces the whole value. -EEXIST, -ENODATA (flags), -E2BIG, -ENOSPC (also: too many names). */
+int csv_xattr_set(struct csv_txn *txn, uint64_t ino, const char *name, uint32_t name_len,
+	const void *value, uint32_t len, unsigned flags, int64_t now_ns)
+	__attribute__((warn_unused_result, nonnull(1, 3)));
+/* All names, each with a NUL. *len as above. -ERANGE. */
+int csv_xattr_list(struct csv_txn *txn, uint64_t ino, void *buf, uint32_t *len)
+	__attribute__((warn_unused_result, nonnull(1, 4)));
+/* -ENODATA. */
+int csv_xattr_remove(struct csv_txn *txn, uint64_t ino, const char *name, uint32_t name_len,
+	int64_t now_ns) __attribute__((warn_unused_result, nonnull));
+/* Removes some of them all, before the inode goes; *ret_left: call again. */
+int csv_xattr_clear(struct csv_txn *txn, uint64_t ino, bool *ret_left)
+	__attribute__((warn_unused_result, nonnull));
+
+/* Gives a file its access list, or a directory its default one, from the value of Linux's attribute
+ * (len 0: takes it away). The mode follows the access list; csv_inode_set() of a mode is followed by
+ * the list. drop_sgid: also take S_ISGID away. -EINVAL, -E2BIG, -EACCES (a default list for a file),
+ * -EOPNOTSUPP (symlink). */
+int csv_acl_set(struct csv_txn *txn, uint64_t ino, bool dflt, const void *value, uint32_t len,
+	bool drop_sgid, int64_t now_ns, struct csv_attr *ret)
+	__attribute__((warn_unused_result, nonnull(1, 8)));
+/* What a new inode gets from its directory: the default list, and the mode cut down by that; without
+ * one the mode is cut down by umask. */
+int csv_acl_inherit(struct csv_txn *txn, uint64_t dir, uint64_t ino, uint32_t umask,
+	struct csv_attr *ret) __attribute__((warn_unused_result, nonnull));
+
+/* Whether a file has what a write by an unprivileged user takes away (set-user-id, set-group-id with
+ * the right to execute, capabilities); and takes it away. */
+int csv_priv_get(struct csv_txn *txn, uint64_t ino, bool *ret)
+	__attribute__((warn_unused_result, nonnull));
+int csv_priv_drop(struct csv_txn *txn, uint64_t ino) __attribute__((warn_unused_result, nonnull));
+
 /* ---- orphans: inodes without a name ---- */
 
 /* The first orphan with a number above after; *ret = 0: none. */
 int csv_orphan_next(struct csv_txn *txn, uint64_t after, uint64_t *ret)
 	__attribute__((warn_unused_result, nonnull));
-/* Removes an orphan whose extents are all punched. -EBUSY: they are not. */
+/* Removes an orphan whose extents are all punched and whose attributes are cleared. -EBUSY: they are
+ * not. */
 int csv_orphan_free(struct csv_txn *txn, uint64_t ino)
 	__attribute__((warn_unused_result, nonnull));
 
@@ -282,5 +371,36 @@ struct csv_check_report {
  * calls msg for each error. Blocks (runs the loop); for tools and tests. 0 = ran through. */
 int csv_check(struct csv_fs *fs, void (*msg)(void *arg, const char *text), void *arg,
 	struct csv_check_report *ret) __attribute__((warn_unused_result, nonnull(1, 4)));
+
+/* The header blocks of the log, before csv_fs_recover() writes them anew: msg for each that is damaged
+ * (*errors of them, at most 2: then the log cannot be replayed). Blocks. */
+int csv_check_log(struct csv_fs *fs, void (*msg)(void *arg, const char *text), void *arg,
+	uint64_t *ret_errors) __attribute__((warn_unused_result, nonnull(1, 4)));
+/* An empty log in place of one that cannot be replayed; what only that held is lost. For an fs that is
+ * not open. Blocks. */
+int csv_log_reset(struct csv_fs *fs) __attribute__((warn_unused_result, nonnull));
+
+/* ---- repair (repair.c): offline ---- */
+
+struct csv_repair_opts {
+	bool write;	/* else it only looks: csv_check() with progress */
+	bool safe_only; /* what loses nothing: copies, counts, bitmaps */
+	int64_t now_ns; /* for inodes that are made */
+	void (*msg)(void *arg, const char *text);   /* for each error: "code: ..." */
+	void (*fixed)(void *arg, const char *text); /* for each repair */
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
+};
+struct csv_repair_report {
+	struct csv_check_report check; /* as found by this pass */
+	uint64_t fixed, failed;
+};
+/*
+ * One pass: checks the volume, and carries out the first stage (R2) of repairs that it needs. If
+ * anything was fixed the caller closes fs and begins anew with a new one, until nothing is left to be
+ * fixed. Blocks; the loop's only user is fs. 0 = ran through.
+ */
+int csv_repair(struct csv_fs *fs, const struct csv_repair_opts *opts,
+	struct csv_repair_report *ret) __attribute__((warn_unused_result, nonnull));
 
 #endif

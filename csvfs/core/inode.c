@@ -4,6 +4,7 @@
 
 #include "csvfs/core/inode_internal.h"
 #include "csvfs/core/root_internal.h"
+#include "csvfs/core/xattr_internal.h"
 #include "util/checked.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -38,11 +39,45 @@ static const char *kind_fault(const struct csv_inode_rec *rec)
 			return "is a symlink of another shape";
 		return NULL;
 	case CSV_DATA_TREE:
-		if ((fmt != S_IFREG && fmt != S_IFDIR) || inline_len)
-			return "has a tree, which only files and directories have";
+		if ((fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK) || inline_len)
+			return "has a tree, which only files, directories and symlinks have";
+		if (fmt == S_IFLNK && le64_get(rec->size) > CSV_SYMLINK_MAX)
+			return "is a symlink of another shape";
 		return NULL;
 	}
 	return "has data of an unknown kind";
+}
+
+static const char *layer_fault(const struct csv_inode_rec *rec, uint64_t ino)
+{
+	uint64_t base = le64_get(rec->base), base_blks = le64_get(rec->base_blks);
+	uint32_t depth = le32_get(rec->depth);
+	bool regular = (le32_get(rec->mode) & S_IFMT) == S_IFREG;
+
+	if (le32_get(rec->flags) & ~CSV_INODE_LAYER)
+		return "has unknown flags";
+	if (le64_get(rec->tree_owner) > LAST_INO)
+		return "has a tree of an impossible owner";
+	if (csv_inode_is_layer(rec) ? !regular || le32_get(rec->nlink) : le32_get(rec->refs) != 0)
+		return "is a layer that has a name, or has clones and is no layer";
+	if (!base)
+		return base_blks || depth || le64_get(rec->base_nr_blks) ? "has a depth, but no base" :
+									   NULL;
+	if (!regular || rec->kind != CSV_DATA_TREE || base == ino || base > LAST_INO)
+		return "has an impossible base";
+	if (!base_blks || base_blks > CSV_FILE_MAX_BLKS || !depth || depth > CSV_DEPTH_MAX)
+		return "has an impossible depth";
+	return NULL;
+}
+
+static bool xattrs_ok(const struct csv_inode_rec *rec, const struct csv_geometry *geom)
+{
+	uint64_t blk = le64_get(rec->xattrs.blk);
+
+	if (!blk)
+		return rec->xattrs.level == 0 && le32_get(rec->xattr_blks) == 0;
+	return blk >= geom->ag0_blk && blk < geom->nr_blks &&
+		rec->xattrs.level <= CSV_TREE_MAX_LEVEL && le32_get(rec->xattr_blks) != 0;
 }
 
 int csv_inode_verify(const void *val, uint32_t len, uint64_t ino, const struct csv_geometry *geom,
@@ -59,6 +94,8 @@ int csv_inode_verify(const void *val, uint32_t len, uint64_t ino, const struct c
 	*why = NULL;
 	if (ino == 0 || ino > LAST_INO)
 		*why = "has a number that no inode has";
+	else if (!xattrs_ok(rec, geom))
+		*why = "has attributes that lie in an impossible place";
 	else if (len != sizeof(*rec) + le16_get(rec->inline_len))
 		*why = "has a record length that differs from its inline length";
 	else if (!fmt_known(le32_get(rec->mode) & S_IFMT) || le32_get(rec->mode) > 0177777)
@@ -73,7 +110,7 @@ int csv_inode_verify(const void *val, uint32_t len, uint64_t ino, const struct c
 		*why = "has a tree that lies outside of the volume";
 	else if (rec->tree.level > CSV_TREE_MAX_LEVEL || (!tree_blk && rec->tree.level))
 		*why = "has a tree of an impossible level";
-	else
+	else if (!(*why = layer_fault(rec, ino)))
 		*why = kind_fault(rec);
 	return *why ? -ERR_CORRUPT : 0;
 }
@@ -129,6 +166,7 @@ int csv_inode_store(struct csv_txn *txn, const struct csv_inode *inode)
 	struct csv_tree tree;
 	int err = csv_root_tree_get(txn, CSV_OWNER_INODES, &tree);
 
+	csv_txn_changed(txn, inode->ino);
 	if (!err)
 		err = csv_tree_update(txn, &tree, inode->ino, buf, len);
 	if (!err)
@@ -172,6 +210,7 @@ int csv_inode_remove(struct csv_txn *txn, uint64_t ino)
 	struct csv_root *root;
 	int err = csv_root_write(txn, &root);
 
+	csv_txn_changed(txn, ino);
 	if (!err)
 		err = csv_root_tree_get(txn, CSV_OWNER_INODES, &tree);
 	if (!err)
@@ -193,7 +232,7 @@ void csv_inode_tree_get(const struct csv_inode *inode, struct csv_tree *ret)
 {
 	*ret = (struct csv_tree){
 		.root = inode->rec.tree,
-		.owner = inode->ino,
+		.owner = csv_inode_tree_owner(&inode->rec, inode->ino),
 		.hint_blk = le64_get(inode->rec.tree.blk),
 	};
 }
@@ -223,13 +262,17 @@ void csv_inode_attr(const struct csv_inode *inode, struct csv_attr *ret)
 
 	*ret = (struct csv_attr){
 		.ino = inode->ino,
+		.has_xattrs = le64_get(rec->xattrs.blk) != 0,
 		.mode = le32_get(rec->mode),
-		.nlink = le32_get(rec->nlink),
+		.nlink = le32_get(csv_inode_is_layer(rec) ? rec->refs : rec->nlink),
 		.uid = le32_get(rec->uid),
 		.gid = le32_get(rec->gid),
 		.projid = le32_get(rec->projid),
 		.size = le64_get(rec->size),
-		.nr_blks = le64_get(rec->nr_blks),
+		.nr_blks = le64_get(rec->nr_blks) + le64_get(rec->base_nr_blks) +
+			le32_get(rec->xattr_blks),
+		.base = le64_get(rec->base),
+		.is_layer = csv_inode_is_layer(rec),
 		.atime_ns = (int64_t)le64_get(rec->atime_ns),
 		.mtime_ns = (int64_t)le64_get(rec->mtime_ns),
 		.ctime_ns = (int64_t)le64_get(rec->ctime_ns),
@@ -286,6 +329,8 @@ int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct
 		return -EINVAL;
 	if (mask & CSV_SET_MODE)
 		rec->mode = le32_of(csv_inode_fmt(&inode) | (attr->mode & 07777));
+	if (mask & CSV_SET_MODE)
+		err = csv_acl_mode_set(txn, &inode);
 	if (mask & CSV_SET_UID)
 		rec->uid = le32_of(attr->uid);
 	if (mask & CSV_SET_GID)
@@ -302,7 +347,28 @@ int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct
 		rec->mtime_ns = later(rec->mtime_ns, attr->mtime_ns);
 		rec->ctime_ns = later(rec->ctime_ns, attr->ctime_ns);
 	}
-	err = csv_inode_store(txn, &inode);
+	if (!err)
+		err = csv_inode_store(txn, &inode);
+	if (!err && ret)
+		csv_inode_attr(&inode, ret);
+	return err;
+}
+
+int csv_inode_was_read(struct csv_txn *txn, uint64_t ino, int64_t ns, struct csv_attr *ret)
+{
+	struct csv_inode inode;
+	int err = csv_inode_load(txn, ino, &inode);
+
+	if (err)
+		return err;
+	int64_t atime = (int64_t)le64_get(inode.rec.atime_ns);
+	int64_t mtime = (int64_t)le64_get(inode.rec.mtime_ns);
+	int64_t ctime = (int64_t)le64_get(inode.rec.ctime_ns);
+	/* What was read before the last change may have been told late: utimes() was since. */
+	if (ns > ctime && ns > atime && (atime <= mtime || atime <= ctime || ns - atime >= CSV_ATIME_DAY_NS)) {
+		inode.rec.atime_ns = le64_of((uint64_t)ns);
+		err = csv_inode_store(txn, &inode);
+	}
 	if (!err && ret)
 		csv_inode_attr(&inode, ret);
 	return err;

@@ -20,6 +20,16 @@ struct csv_inode {
 	uint8_t data[CSV_INLINE_MAX]; /* rec.inline_len bytes */
 };
 
+static inline bool csv_inode_is_layer(const struct csv_inode_rec *rec)
+{
+	return le32_get(rec->flags) & CSV_INODE_LAYER;
+}
+
+static inline uint64_t csv_inode_tree_owner(const struct csv_inode_rec *rec, uint64_t ino)
+{
+	return le64_get(rec->tree_owner) ? le64_get(rec->tree_owner) : ino;
+}
+
 /* Checks a record as it was read: len bytes. 0, or -ERR_CORRUPT with *why a static sentence. */
 int csv_inode_verify(const void *val, uint32_t len, uint64_t ino, const struct csv_geometry *geom,
 	const char **why) __attribute__((warn_unused_result));
@@ -63,7 +73,16 @@ static inline uint8_t csv_inode_dt(const struct csv_inode *inode)
 int csv_inode_load_file(struct csv_txn *txn, uint64_t ino, struct csv_inode *ret)
 	__attribute__((warn_unused_result));
 
+/* A target that is too long for the record: into the tree of a new symlink, which is stored; and out
+ * of it (inline.c). */
+int csv_symlink_put(struct csv_txn *txn, struct csv_inode *inode, const char *target)
+	__attribute__((warn_unused_result));
+int csv_symlink_drop(struct csv_txn *txn, struct csv_inode *inode)
+	__attribute__((warn_unused_result));
+
 /* Puts an inode whose nlink has become 0 on the orphan list (orphan.c). */
 int csv_orphan_add(struct csv_txn *txn, uint64_t ino) __attribute__((warn_unused_result));
+/* Off it again: it gets a name. */
+int csv_orphan_del(struct csv_txn *txn, uint64_t ino) __attribute__((warn_unused_result));
 
 #endif

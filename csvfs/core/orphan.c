@@ -22,6 +22,21 @@ int csv_orphan_add(struct csv_txn *txn, uint64_t ino)
 	return err ? err : csv_root_tree_put(txn, &tree);
 }
 
+int csv_orphan_del(struct csv_txn *txn, uint64_t ino)
+{
+	struct csv_tree tree;
+	int err = csv_root_tree_get(txn, CSV_OWNER_ORPHANS, &tree);
+
+	if (!err)
+		err = csv_tree_remove(txn, &tree, ino);
+	if (err == -ENOENT) {
+		log_error("inode %llu has no name, but is not on the orphan list",
+			(unsigned long long)ino);
+		return -ERR_CORRUPT;
+	}
+	return err ? err : csv_root_tree_put(txn, &tree);
+}
+
 int csv_orphan_next(struct csv_txn *txn, uint64_t after, uint64_t *ret)
 {
 	struct csv_tree tree;
@@ -60,7 +75,14 @@ int csv_orphan_free(struct csv_txn *txn, uint64_t ino)
 	}
 	if (err)
 		return err;
-	if (le64_get(inode.rec.tree.blk) != 0)
+	if (le64_get(inode.rec.xattrs.blk) != 0)
+		return -EBUSY;
+	if (csv_inode_fmt(&inode) == S_IFLNK && inode.rec.kind == CSV_DATA_TREE) {
+		err = csv_symlink_drop(txn, &inode);
+		if (err)
+			return err;
+	}
+	if (le64_get(inode.rec.tree.blk) != 0 || le64_get(inode.rec.base) != 0)
 		return -EBUSY;
 	err = csv_tree_remove(txn, &tree, ino);
 	if (!err)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "csvfs/core/core_internal.h"
+#include "util/checked.h"
 #include "util/err.h"
 #include "util/log.h"
 
@@ -23,6 +24,7 @@ void csv_txn_begin(struct csv_txn *txn, struct csv_fs *fs, bool had_checkpoint)
 	txn->wait_checkpoint = false;
 	txn->had_checkpoint = had_checkpoint;
 	txn->preflush = false;
+	txn->nr_changed = 0;
 	txn->active = true;
 }
 
@@ -224,6 +226,16 @@ void csv_txn_forget(struct csv_txn *txn, uint64_t blk)
 void csv_txn_preflush(struct csv_txn *txn)
 {
 	txn->preflush = true;
+}
+
+void csv_txn_changed(struct csv_txn *txn, uint64_t ino)
+{
+	for (uint32_t i = 0; i < MIN(txn->nr_changed, CSV_OP_CHANGED_MAX); i++)
+		if (txn->changed[i] == ino)
+			return;
+	if (txn->nr_changed < CSV_OP_CHANGED_MAX)
+		txn->changed[txn->nr_changed] = ino;
+	txn->nr_changed++;
 }
 
 uint32_t csv_txn_nr_blks(const struct csv_txn *txn)

@@ -51,6 +51,8 @@ void csv_txn_forget(struct csv_txn *txn, uint64_t blk);
 
 /* The transaction must be preceded by a flush (JNL_PREFLUSH). */
 void csv_txn_preflush(struct csv_txn *txn);
+/* The transaction changes attributes or names of this inode (csv_op.changed). */
+void csv_txn_changed(struct csv_txn *txn, uint64_t ino);
 /* Blocks written so far, to bound work. */
 uint32_t csv_txn_nr_blks(const struct csv_txn *txn);
 struct csv_fs *csv_txn_fs(const struct csv_txn *txn);

@@ -173,6 +173,16 @@ static int header_verify(const struct csv_blk_hdr *h, uint64_t blk, const uint8_
 	return 0;
 }
 
+int csv_hdr_verify(const void *block, uint64_t blk, enum csv_blk_type type, const uint8_t uuid[16],
+	const char **why)
+{
+	int err = header_verify(block, blk, uuid, why);
+
+	if (err == 0 && le16_get(((const struct csv_blk_hdr *)block)->type) != type)
+		err = wrong(why, "wrong type");
+	return err;
+}
+
 int csv_blk_verify(const void *block, uint64_t blk, enum csv_blk_type type,
 	const struct csv_geometry *geom)
 {

@@ -33,6 +33,8 @@ struct fmount_cfg {
 	bool (*queue_idle)(void *arg, const struct bdev_queue *queue);
 	/* Any thread, once: unmounted from outside, or the FUSE device failed. */
 	void (*ended)(void *arg);
+	/* Any thread: root asks the mount to stop at once (FS_IOC_SHUTDOWN), as if the power went. */
+	void (*shutdown)(void *arg);
 	void *arg;
 };
 

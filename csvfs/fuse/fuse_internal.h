@@ -7,12 +7,16 @@
 
 #include "csvfs/fuse/fuse.h"
 #include "csvfs/node/node.h"
+#include "util/list.h"
 
 /* A buffer that requests are received in. The bytes of a WRITE begin at a page border (F2). */
 struct recv_buf {
 	struct recv_buf *next;
 	uint8_t *mem;
 };
+
+/* A request that libfuse 3.14 does not know, on its way as one that it does (fuse_raw.c). */
+enum fuse_as { FUSE_AS_ITSELF, FUSE_AS_TMPFILE, FUSE_AS_STATX };
 
 struct fworker {
 	struct fmount *mount;
@@ -24,10 +28,13 @@ struct fworker {
 	struct recv_buf *spare; /* free ones */
 	unsigned nr_spare;
 	bool taken; /* the request that is being processed took recv */
+	enum fuse_as as; /* what the request that is being processed is */
 	unsigned nr_io; /* of its own requests: READ, WRITE, FSYNC */
 	struct loop_work quit;
 	ev_timer quit_timer;
 };
+
+struct fcall;
 
 struct fmount {
 	struct fmount_cfg cfg;
@@ -39,7 +46,19 @@ struct fmount {
 	_Atomic uint32_t nr_running; /* workers */
 	uint32_t nr_workers;
 	struct fworker *workers;
+	pthread_mutex_t files_lock;
+	struct list files; /* some may never be closed: a mount can be cut off */
 };
+
+/* What the kernel has opened: fuse_file_info.fh. */
+struct ffile {
+	struct list link; /* fmount.files */
+	struct node_inode *ni;
+};
+static inline struct ffile *ffile_of(const struct fuse_file_info *fi)
+{
+	return (struct ffile *)(uintptr_t)fi->fh;
+}
 
 /* The worker that runs this thread. */
 extern __thread struct fworker *fworker_self;
@@ -59,7 +78,36 @@ void fio_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 void fop_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct fuse_file_info *fi);
+/* Answers RELEASE, and frees what fop_open() has made. */
+void open_end(fuse_req_t req, struct ffile *file);
+
+/* fuse_lock.c */
+void fop_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
+void fop_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
+	int sleep);
+void fop_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
+void fop_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fop_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* fuse_clone.c */
+void fop_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+	struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+	struct fuse_file_info *fi_out, size_t len, int flags);
+void fop_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
+	unsigned flags, const void *in, size_t in_bytes, size_t out_bytes);
+
+/* fuse_raw.c */
+/* Before libfuse sees a request: makes it one that libfuse knows, if need be. */
+enum fuse_as fraw_prepare(void *mem, size_t len);
+void fraw_answer_statx(fuse_req_t req, const struct csvp_attr *a);
+void fraw_reply_statx(struct fcall *f, struct csvp_in *in);
+
+/* fuse_xattr.c */
+void fop_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void fop_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+	int flags);
+void fop_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void fop_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 /* fuse_meta.c */
 /* A request to the coordinator on behalf of a FUSE request. */
@@ -72,8 +120,10 @@ struct fcall {
 	uint64_t ino, off, parent; /* parent: READDIR from the start */
 	size_t size;
 	struct node_inode *ni;
+	void *arg; /* of the handler; freed with this */
 	uint32_t open_flags;
 	bool plus;
+	bool unnamed; /* CREATE: O_TMPFILE */
 };
 /* Begins a message of op for req. NULL: req was answered with ENOMEM. */
 struct fcall *fcall_new(fuse_req_t req, enum csvp_op op,
@@ -82,6 +132,7 @@ void fcall_send(struct fcall *f);
 /* After req was answered. */
 void fcall_free(struct fcall *f);
 int64_t now_ns(void);
+struct timespec to_timespec(struct le64 ns);
 void attr_to_stat(struct stat *st, const struct csvp_attr *a);
 void attr_to_entry(struct fuse_entry_param *e, const struct csvp_attr *a);
 

@@ -2,6 +2,7 @@
 /* READ, WRITE and FSYNC: from the FUSE request to the device and back on one worker's thread. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 
 #include "csvfs/fuse/fuse_internal.h"
@@ -52,7 +53,7 @@ void fio_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 	}
 	f->io.op = NODE_READ;
 	f->io.worker = &w->nw;
-	f->io.ni = (struct node_inode *)(uintptr_t)fi->fh;
+	f->io.ni = ffile_of(fi)->ni;
 	f->io.off_bytes = (uint64_t)off;
 	f->io.len_bytes = (uint32_t)size;
 	f->io.done = read_done;
@@ -78,6 +79,8 @@ void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 {
 	struct fworker *w = fworker_self;
 	struct fio *f = calloc(1, sizeof(*f));
+	/* It stands before the payload (F2); libfuse does not hand on all of its flags. */
+	const struct fuse_write_in *write_in = (const struct fuse_write_in *)(const void *)buf - 1;
 
 	if (!f) {
 		fuse_reply_err(req, ENOMEM);
@@ -89,11 +92,12 @@ void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 	w->taken = true;
 	f->io.op = NODE_WRITE;
 	f->io.worker = &w->nw;
-	f->io.ni = (struct node_inode *)(uintptr_t)fi->fh;
+	f->io.ni = ffile_of(fi)->ni;
 	f->io.off_bytes = (uint64_t)off;
 	f->io.len_bytes = (uint32_t)size;
 	f->io.buf = (void *)(uintptr_t)buf;
 	f->io.append = fi->flags & O_APPEND;
+	f->io.drop_priv = write_in->write_flags & FUSE_WRITE_KILL_SUIDGID;
 	f->io.done = write_done;
 	w->nr_io++;
 	node_io_submit(&f->io);

@@ -11,6 +11,7 @@
 #include "util/err.h"
 
 #define BLK 4096u
+#define BUF_BYTES (128u << 10) /* what programs should read and write at a time */
 
 int64_t now_ns(void)
 {
@@ -31,6 +32,7 @@ static void fcall_done(struct node_call *call, int status, struct csvp_in *in)
 void fcall_free(struct fcall *f)
 {
 	atomic_fetch_sub(&f->mount->nr_calls, 1);
+	free(f->arg);
 	free(f);
 }
 
@@ -57,7 +59,7 @@ void fcall_send(struct fcall *f)
 	node_call(f->mount->node, &f->call);
 }
 
-static struct timespec to_timespec(struct le64 ns)
+struct timespec to_timespec(struct le64 ns)
 {
 	int64_t v = (int64_t)le64_get(ns);
 	struct timespec ts = { v / 1000000000, v % 1000000000 };
@@ -84,7 +86,7 @@ void attr_to_stat(struct stat *st, const struct csvp_attr *a)
 		.st_gid = le32_get(a->gid),
 		.st_rdev = le64_get(a->rdev),
 		.st_size = (off_t)le64_get(a->size),
-		.st_blksize = BLK,
+		.st_blksize = BUF_BYTES,
 		.st_blocks = (blkcnt_t)(le64_get(a->nr_blks) * (BLK / 512)),
 		.st_atim = to_timespec(a->atime_ns),
 		.st_mtim = to_timespec(a->mtime_ns),
@@ -92,7 +94,7 @@ void attr_to_stat(struct stat *st, const struct csvp_attr *a)
 	};
 }
 
-/* No timeouts: another node may change it, and only the token tells (docs/DESIGN.md, 8). */
+/* No timeouts: another node may change it, and only the token tells (docs/DESIGN.md, 9). */
 void attr_to_entry(struct fuse_entry_param *e, const struct csvp_attr *a)
 {
 	*e = (struct fuse_entry_param){ .ino = le64_get(a->ino), .generation = 1 };
@@ -131,7 +133,7 @@ static void reply_ok(struct fcall *f, struct csvp_in *in)
 }
 
 /* The struct that LOOKUP, LINK and UNLINK share. */
-static void put_name(struct fcall *f, uint64_t dir, uint64_t arg, const char *name)
+static struct csvp_name *put_name(struct fcall *f, uint64_t dir, uint64_t arg, const char *name)
 {
 	uint32_t len = (uint32_t)strlen(name);
 	struct csvp_name *body = csvp_put(&f->call.msg, sizeof(*body));
@@ -143,12 +145,27 @@ static void put_name(struct fcall *f, uint64_t dir, uint64_t arg, const char *na
 		body->name_len = le32_of(len);
 	}
 	csvp_put_bytes(&f->call.msg, name, len);
+	return f->call.msg.failed ? NULL :
+				    (struct csvp_name *)(f->call.msg.data + sizeof(struct csvp_hdr));
 }
 
 static void fop_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fcall *f = fcall_new(req, CSVP_LOOKUP, reply_entry);
+	struct fmount *m = fuse_req_userdata(req);
+	struct fuse_entry_param e;
+	struct csvp_attr attr;
+	int status;
 
+	if (node_meta_lookup(m->node, parent, name, &attr, &status)) {
+		if (status) {
+			fuse_reply_err(req, ENOENT);
+			return;
+		}
+		attr_to_entry(&e, &attr);
+		fuse_reply_entry(req, &e);
+		return;
+	}
+	struct fcall *f = fcall_new(req, CSVP_LOOKUP, reply_entry);
 	if (!f)
 		return;
 	put_name(f, parent, 0, name);
@@ -167,14 +184,28 @@ static void fop_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
 
 static void fop_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct fcall *f = fcall_new(req, CSVP_GETATTR, reply_attr);
+	bool statx = fworker_self->as == FUSE_AS_STATX;
+	struct fmount *m = fuse_req_userdata(req);
+	uint64_t read_ns = node_read_ns(m->node, ino);
+	struct csvp_attr attr;
+	struct stat st;
 
+	if (node_meta_getattr(m->node, ino, &attr) && !node_atime_due(&attr, read_ns)) {
+		attr_to_stat(&st, &attr);
+		if (statx)
+			fraw_answer_statx(req, &attr);
+		else
+			fuse_reply_attr(req, &st, 0.0);
+		return;
+	}
+	struct fcall *f = fcall_new(req, CSVP_GETATTR, statx ? fraw_reply_statx : reply_attr);
 	if (!f)
 		return;
 	struct csvp_getattr *body = csvp_put(&f->call.msg, sizeof(*body));
 	if (body) {
 		body->ino = le64_of(ino);
 		body->wrote_ns = le64_of(node_wrote_ns(f->mount->node, ino));
+		body->read_ns = le64_of(read_ns);
 	}
 	fcall_send(f);
 }
@@ -203,6 +234,8 @@ static void fop_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_
 		mask |= CSV_SET_SIZE | CSV_SET_MTIME;
 	if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW))
 		mask |= CSV_SET_ATIME;
+	if (mask & CSV_SET_ATIME)
+		node_atime_set(f->mount->node, ino);
 	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))
 		mask |= CSV_SET_MTIME;
 	bool mtime_given = (to_set & FUSE_SET_ATTR_MTIME) && !(to_set & FUSE_SET_ATTR_MTIME_NOW);
@@ -263,6 +296,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 		body->now_ns = le64_of((uint64_t)now_ns());
 		body->name_len = le32_of(len);
 		body->target_len = le32_of(target_len);
+		body->umask = le32_of(ctx->umask);
 	}
 	csvp_put_bytes(&f->call.msg, name, len);
 	csvp_put_bytes(&f->call.msg, target, target_len);
@@ -322,6 +356,8 @@ static void fop_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 		body->flags = le32_of(flags);
 		body->name_len = le32_of(len);
 		body->new_name_len = le32_of(new_len);
+		body->uid = le32_of(fuse_req_ctx(req)->uid);
+		body->gid = le32_of(fuse_req_ctx(req)->gid);
 	}
 	csvp_put_bytes(&f->call.msg, name, len);
 	csvp_put_bytes(&f->call.msg, newname, new_len);
@@ -335,7 +371,9 @@ static void fop_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const
 
 	if (!f)
 		return;
-	put_name(f, newparent, ino, newname);
+	struct csvp_name *body = put_name(f, newparent, ino, newname);
+	if (body)
+		body->unnamed = le32_of(node_is_unnamed(f->mount->node, ino));
 	f->call.modifies = true;
 	fcall_send(f);
 }
@@ -363,54 +401,82 @@ static bool dir_add(struct dirfill *d, const char *name, const struct fuse_entry
 	return true;
 }
 
-static void reply_readdir(struct fcall *f, struct csvp_in *in)
+/* What a listing is asked for. */
+struct listing {
+	uint64_t ino, off, parent; /* parent: of a listing from the start */
+	size_t size;
+	bool plus;
+};
+
+/* Answers req from the entries in in. */
+static void listing_reply(fuse_req_t req, const struct listing *l, struct csvp_in *in)
 {
-	struct dirfill d = { malloc(f->size), 0, f->size, f->plus, f->req };
+	struct dirfill d = { malloc(l->size), 0, l->size, l->plus, req };
 	/* "." and "..": ino 0 in READDIRPLUS, so that the kernel counts no lookup of them */
-	struct fuse_entry_param dot = { .attr = { .st_ino = f->ino, .st_mode = S_IFDIR } };
-	struct fuse_entry_param dotdot = { .attr = { .st_ino = f->parent, .st_mode = S_IFDIR } };
+	struct fuse_entry_param dot = { .attr = { .st_ino = l->ino, .st_mode = S_IFDIR } };
+	struct fuse_entry_param dotdot = { .attr = { .st_ino = l->parent, .st_mode = S_IFDIR } };
 	const struct csvp_dirent *ent;
 
 	if (!d.buf) {
-		fuse_reply_err(f->req, ENOMEM);
+		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	bool more = (f->off >= 1 || dir_add(&d, ".", &dot, 1)) &&
-		(f->off >= 2 || dir_add(&d, "..", &dotdot, 2));
+	bool more = (l->off >= 1 || dir_add(&d, ".", &dot, 1)) &&
+		(l->off >= 2 || dir_add(&d, "..", &dotdot, 2));
 	while (more && (ent = csvp_get(in, sizeof(*ent)))) {
 		struct fuse_entry_param e;
 		char name[CSV_NAME_MAX + 1];
 		uint32_t len = le32_get(ent->name_len);
-		const char *bytes = len <= CSV_NAME_MAX ? csvp_get(in, ALIGN_UP(len, 8u)) : NULL;
-		if (!bytes)
+		const char *bytes = csvp_get(in, ALIGN_UP(len, 8u));
+		if (!bytes || len > CSV_NAME_MAX)
 			break;
 		memcpy(name, bytes, len);
 		name[len] = 0;
 		attr_to_entry(&e, &ent->attr);
 		more = dir_add(&d, name, &e, (off_t)le64_get(ent->cookie));
 	}
-	fuse_reply_buf(f->req, d.buf, d.len);
+	fuse_reply_buf(req, d.buf, d.len);
 	free(d.buf);
 }
 
-static void readdir_list(const struct fcall *from, uint64_t parent)
+static void reply_readdir(struct fcall *f, struct csvp_in *in)
 {
-	struct fcall *f = fcall_new(from->req, CSVP_READDIR, reply_readdir);
-	uint64_t off = from->off;
-	size_t size = from->size;
+	struct listing l = { f->ino, f->off, f->parent, f->size, f->plus };
 
+	listing_reply(f->req, &l, in);
+}
+
+static void listing_get(fuse_req_t req, const struct listing *l)
+{
+	struct fmount *m = fuse_req_userdata(req);
+	uint64_t after = l->off > 2 ? l->off : 0;
+	uint8_t *known;
+	uint32_t len;
+
+	uint64_t read_ns = node_noatime(m->node) ? 0 : (uint64_t)now_ns();
+	struct csvp_attr attr;
+	bool due = node_meta_getattr(m->node, l->ino, &attr) && node_atime_due(&attr, read_ns);
+
+	if (!due && node_meta_readdir(m->node, l->ino, after, &known, &len)) {
+		struct csvp_in in = { NULL, known, known + len };
+		listing_reply(req, l, &in);
+		free(known);
+		return;
+	}
+	struct fcall *f = fcall_new(req, CSVP_READDIR, reply_readdir);
 	if (!f)
 		return;
-	f->ino = from->ino;
-	f->off = off;
-	f->parent = parent;
-	f->size = size;
-	f->plus = from->plus;
+	f->ino = l->ino;
+	f->off = l->off;
+	f->parent = l->parent;
+	f->size = l->size;
+	f->plus = l->plus;
 	struct csvp_readdir *body = csvp_put(&f->call.msg, sizeof(*body));
 	if (body) {
-		body->dir = le64_of(f->ino);
-		body->after = le64_of(off > 2 ? off : 0);
-		body->max_bytes = le32_of((uint32_t)MIN(size + 512, 128u << 10));
+		body->dir = le64_of(l->ino);
+		body->after = le64_of(after);
+		body->read_ns = le64_of(read_ns);
+		body->max_bytes = le32_of((uint32_t)MIN(l->size + 512, 128u << 10));
 	}
 	fcall_send(f);
 }
@@ -418,9 +484,10 @@ static void readdir_list(const struct fcall *from, uint64_t parent)
 static void reply_parent(struct fcall *f, struct csvp_in *in)
 {
 	const struct csvp_attr *a = csvp_get(in, sizeof(*a));
+	struct listing l = { f->ino, f->off, a ? le64_get(a->ino) : 0, f->size, f->plus };
 
 	if (a)
-		readdir_list(f, le64_get(a->ino));
+		listing_get(f->req, &l);
 	else
 		fuse_reply_err(f->req, EPROTO);
 }
@@ -428,17 +495,22 @@ static void reply_parent(struct fcall *f, struct csvp_in *in)
 /* A listing from the start shows "..", whose number the parent has to be asked for. */
 static void readdir_send(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
-	struct fcall ask = { .req = req, .ino = ino, .off = (uint64_t)off, .size = size, .plus = plus };
+	struct fmount *m = fuse_req_userdata(req);
+	struct listing l = { ino, (uint64_t)off, 0, size, plus };
+	struct csvp_attr attr;
+	int status;
 
-	if (off >= 2) {
-		readdir_list(&ask, 0);
+	if (off < 2 && node_meta_lookup(m->node, ino, "..", &attr, &status) && !status)
+		l.parent = le64_get(attr.ino);
+	if (off >= 2 || l.parent) {
+		listing_get(req, &l);
 		return;
 	}
 	struct fcall *f = fcall_new(req, CSVP_LOOKUP, reply_parent);
 	if (!f)
 		return;
 	f->ino = ino;
-	f->off = ask.off;
+	f->off = l.off;
 	f->size = size;
 	f->plus = plus;
 	put_name(f, ino, 0, "..");
@@ -541,9 +613,13 @@ static void fop_init(void *userdata, struct fuse_conn_info *conn)
 {
 	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
 		FUSE_CAP_SPLICE_MOVE | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
-		FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC);
+		FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC |
+		/* the kernel does it for truncate and chown, and tells us of writes (fio_write) */
+		FUSE_CAP_HANDLE_KILLPRIV);
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_DIO | FUSE_CAP_ASYNC_READ |
-		FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_READDIRPLUS);
+		FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_READDIRPLUS |
+		FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_LOCKS |
+		FUSE_CAP_FLOCK_LOCKS);
 	conn->max_background = 1024;
 	conn->congestion_threshold = 1024;
 	conn->time_gran = 1;
@@ -566,14 +642,24 @@ const struct fuse_lowlevel_ops fuse_meta_ops = {
 	.link = fop_link,
 	.open = fop_open,
 	.create = fop_create,
+	.flush = fop_flush,
 	.release = fop_release,
+	.getlk = fop_getlk,
+	.setlk = fop_setlk,
+	.flock = fop_flock,
 	.read = fio_read,
 	.write = fio_write,
 	.fsync = fio_fsync,
 	.fsyncdir = fio_fsync,
 	.readdir = fop_readdir,
 	.readdirplus = fop_readdirplus,
+	.getxattr = fop_getxattr,
+	.setxattr = fop_setxattr,
+	.listxattr = fop_listxattr,
+	.removexattr = fop_removexattr,
 	.statfs = fop_statfs,
 	.fallocate = fop_fallocate,
 	.lseek = fop_lseek,
+	.copy_file_range = fop_copy_file_range,
+	.ioctl = fop_ioctl,
 };

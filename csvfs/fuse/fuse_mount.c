@@ -76,6 +76,7 @@ static void fuse_ready(struct ev_loop *ev, ev_io *io, int revents)
 			return;
 		if (n <= 0)
 			break;
+		w->as = fraw_prepare(buf.mem, buf.size);
 		fuse_session_process_buf(se, &buf);
 		if (w->taken)
 			w->recv = NULL;
@@ -210,6 +211,8 @@ int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
 		return -ENOMEM;
 	m->cfg = *cfg;
 	m->node = cfg->node;
+	pthread_mutex_init(&m->files_lock, NULL);
+	list_init(&m->files);
 	m->nr_workers = cfg->nr_workers ? cfg->nr_workers : (uint32_t)MIN(MAX(nr_cpus, 1), 4);
 	if (!(bdev_geom(cfg->bdev).caps & BDEV_GLOBAL_FLUSH) && m->nr_workers > 1) {
 		log_info("a flush of %s covers no other connection: one I/O thread",
@@ -280,6 +283,12 @@ void fmount_free(struct fmount *m)
 		worker_done(&m->workers[i]);
 	if (m->se)
 		fuse_session_destroy(m->se);
+	while (!list_empty(&m->files)) {
+		struct ffile *file = list_entry(m->files.next, struct ffile, link);
+		list_del(&file->link);
+		free(file);
+	}
+	pthread_mutex_destroy(&m->files_lock);
 	free(m->workers);
 	free(m);
 }

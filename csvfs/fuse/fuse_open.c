@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* open, create, release. */
+/* open, create. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -15,21 +15,50 @@
 
 /* Every open goes past the page cache: pages would outlive a token. libfuse 3.14 has no field for
  * parallel direct writes, so the answers are built here (linux/fuse.h). */
-static void fill_open(struct fuse_open_out *out, struct node_inode *ni)
+static int fill_open(struct fmount *m, struct fuse_open_out *out, struct node_inode *ni)
 {
+	struct ffile *file = malloc(sizeof(*file));
+
+	if (!file)
+		return -ENOMEM;
+	file->ni = ni;
+	pthread_mutex_lock(&m->files_lock);
+	list_add_tail(&m->files, &file->link);
+	pthread_mutex_unlock(&m->files_lock);
 	*out = (struct fuse_open_out){
-		.fh = (uintptr_t)ni,
+		.fh = (uintptr_t)file,
 		.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES,
 	};
+	return 0;
 }
 
-static void answer_open(fuse_req_t req, struct node *node, struct node_inode *ni)
+static void file_free(struct fmount *m, struct ffile *file)
+{
+	pthread_mutex_lock(&m->files_lock);
+	list_del(&file->link);
+	pthread_mutex_unlock(&m->files_lock);
+	node_close(m->node, file->ni);
+	free(file);
+}
+
+void open_end(fuse_req_t req, struct ffile *file)
+{
+	file_free(fuse_req_userdata(req), file);
+	fuse_reply_err(req, 0);
+}
+
+static void answer_open(fuse_req_t req, struct fmount *m, struct node_inode *ni)
 {
 	struct fuse_open_out out;
 
-	fill_open(&out, ni);
+	if (fill_open(m, &out, ni)) {
+		node_close(m->node, ni);
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
 	if (fuse_reply_buf(req, (const char *)&out, sizeof(out)))
-		node_close(node, ni); /* the caller was interrupted: no release will come */
+		/* the caller was interrupted: no release will come */
+		file_free(m, (struct ffile *)(uintptr_t)out.fh);
 }
 
 static void open_done(struct node_call *call, int status, struct csvp_in *in)
@@ -40,7 +69,7 @@ static void open_done(struct node_call *call, int status, struct csvp_in *in)
 		node_close(f->mount->node, f->ni);
 		fuse_reply_err(f->req, err_to_errno(status));
 	} else {
-		answer_open(f->req, f->mount->node, f->ni);
+		answer_open(f->req, f->mount, f->ni);
 	}
 	fcall_free(f);
 }
@@ -56,7 +85,7 @@ void fop_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if (!first) {
-		answer_open(req, m->node, ni);
+		answer_open(req, m, ni);
 		return;
 	}
 	struct fcall *f = fcall_new(req, CSVP_OPEN, NULL);
@@ -112,9 +141,15 @@ static void reply_create(struct fcall *f, struct csvp_in *in)
 		.rdev = (uint32_t)st.st_rdev,
 		.blksize = (uint32_t)st.st_blksize,
 	};
-	fill_open(&out.o, ni);
-	if (fuse_reply_buf(f->req, (const char *)&out, sizeof(out)))
+	if (fill_open(f->mount, &out.o, ni)) {
 		node_close(f->mount->node, ni);
+		fuse_reply_err(f->req, ENOMEM);
+		return;
+	}
+	if (f->unnamed)
+		node_set_unnamed(f->mount->node, ni);
+	if (fuse_reply_buf(f->req, (const char *)&out, sizeof(out)))
+		file_free(f->mount, (struct ffile *)(uintptr_t)out.o.fh);
 }
 
 void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -124,6 +159,9 @@ void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 
 	if (!f)
 		return;
+	f->unnamed = fworker_self->as == FUSE_AS_TMPFILE;
+	if (f->unnamed)
+		name = ""; /* the kernel's is one of its own making */
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct csvp_create *body = csvp_put(&f->call.msg, sizeof(*body));
 	if (body) {
@@ -134,16 +172,9 @@ void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 		body->open = le32_of(1);
 		body->now_ns = le64_of((uint64_t)now_ns());
 		body->name_len = le32_of((uint32_t)strlen(name));
+		body->umask = le32_of(ctx->umask);
 	}
 	csvp_put_bytes(&f->call.msg, name, (uint32_t)strlen(name));
 	f->call.modifies = true;
 	fcall_send(f);
-}
-
-void fop_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct fmount *m = fuse_req_userdata(req);
-
-	node_close(m->node, (struct node_inode *)(uintptr_t)fi->fh);
-	fuse_reply_err(req, 0);
 }

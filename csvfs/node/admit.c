@@ -56,7 +56,7 @@ static enum admit admit_read(struct node_io *io)
 		if (!layout_find(&ni->layout, blk, &e))
 			return fetch(io, CSVP_READ, 0);
 		uint64_t nr = MIN(e.nr, last - blk);
-		if (e.state != CSV_WRITTEN)
+		if (e.state == CSV_HOLE || e.state == CSV_UNWRITTEN)
 			memset(mem, 0, nr * NODE_BLK);
 		else if (io_add_seg(io, e.phys * NODE_BLK, mem, nr * NODE_BLK))
 			return admit_failed(io, -ENOMEM);
@@ -83,7 +83,7 @@ static enum admit admit_blocks(struct node_io *io, uint64_t from, uint64_t to, u
 		struct csv_extent e;
 		if (!layout_find(&ni->layout, pos / NODE_BLK, &e))
 			return fetch(io, mode, 0);
-		if (e.state == CSV_HOLE)
+		if (e.state == CSV_HOLE || e.state == CSV_SHARED)
 			return fetch(io, mode, flags);
 		uint64_t end = MIN((e.blk + e.nr) * NODE_BLK, to);
 		if (e.state == CSV_UNWRITTEN) {
@@ -118,11 +118,14 @@ static enum admit admit_exclusive(struct node_io *io)
 	uint64_t to = ALIGN_UP(io->off_bytes + io->len_bytes, NODE_BLK);
 	uint64_t eof_blk = ni->size / NODE_BLK;
 	struct csv_extent e;
-	if (ni->size % NODE_BLK && eof_blk < from / NODE_BLK && !ni->is_inline &&
-		!layout_find(&ni->layout, eof_blk, &e)) {
-		fetch(io, CSVP_EXCL, 0);
-		io->want_blk = eof_blk;
-		return ADMIT_FETCH;
+	if (ni->size % NODE_BLK && eof_blk < from / NODE_BLK && !ni->is_inline) {
+		bool known = layout_find(&ni->layout, eof_blk, &e);
+		if (!known || e.state == CSV_SHARED) {
+			fetch(io, CSVP_EXCL, known ? CSVP_LAYOUT_ZERO_AHEAD : 0);
+			io->want_blk = eof_blk;
+			io->want_nr = known ? 1 : io->want_nr;
+			return ADMIT_FETCH;
+		}
 	}
 	int err = rmw_prepare(io);
 	if (err)
@@ -140,6 +143,10 @@ static enum admit admit_write(struct node_io *io)
 	io->exclusive = false;
 	if (ni->mode < CSVP_WRITE)
 		return fetch(io, CSVP_WRITE, 0);
+	/* Once is enough, whatever the answer was. */
+	if (io->drop_priv && ni->has_priv &&
+		!(io->fresh && (io->want_flags & CSVP_LAYOUT_DROP_PRIV)))
+		return fetch(io, CSVP_WRITE, CSVP_LAYOUT_DROP_PRIV);
 	bool gap = off > ni->size && ni->size % NODE_BLK;
 	io->exclusive = io->append || (off & mask) || (end & mask) || gap;
 	a = io->exclusive ? admit_exclusive(io) : admit_blocks(io, off, end, io->buf);
@@ -167,6 +174,8 @@ enum admit io_admit(struct node_io *io)
 	a = io->op == NODE_READ ? admit_read(io) : admit_write(io);
 	if (a != ADMIT || io->status)
 		return a;
+	if (io->op == NODE_READ && io->len_bytes)
+		inode_was_read(ni);
 	io->counted = true;
 	ni->inflight++;
 	ni->excl_busy = io->exclusive;

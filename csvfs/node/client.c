@@ -157,13 +157,24 @@ static int hello_answered(struct node *node, struct csvp_in *in)
 	if (!reply)
 		return -EPROTO;
 	node->epoch = le64_get(reply->epoch);
-	int err = inodes_reassert(node);
+	meta_clear(&node->meta); /* the coordinator counts on nothing of it any more */
+	int err = locks_reassert(node);
+	if (!err)
+		err = inodes_reassert(node);
 	if (err)
 		return err;
 	node->ready = true;
 	list_for_each_safe (pos, tmp, &node->calls)
 		call_transmit(list_entry(pos, struct node_call, link));
 	return 0;
+}
+
+/* xid 0: they wait for no answer. */
+static void node_forget(struct node *node, const struct csvp_hdr *hdr, uint64_t ino)
+{
+	meta_forget(&node->meta, ino);
+	if (le64_get(hdr->xid))
+		recall_reply(node, CSVP_FORGET, le64_get(hdr->xid), 0);
 }
 
 int node_message(struct node *node, const void *data, uint32_t len)
@@ -179,6 +190,8 @@ int node_message(struct node *node, const void *data, uint32_t len)
 		uint32_t mode = body ? le32_get(body->mode) : CSVP_EXCL;
 		if (op == CSVP_RECALL && mode < CSVP_EXCL)
 			inode_recall(node, in.hdr, le64_get(body->ino), mode);
+		else if (op == CSVP_FORGET && body)
+			node_forget(node, in.hdr, le64_get(body->ino));
 		else if (op == CSVP_TIMES && body)
 			inode_times(node, in.hdr, le64_get(body->ino));
 		else
@@ -188,7 +201,7 @@ int node_message(struct node *node, const void *data, uint32_t len)
 	int status = csvp_status(in.hdr);
 	if (op == CSVP_HELLO)
 		return status ? status : hello_answered(node, &in);
-	if (op == CSVP_REASSERT)
+	if (op == CSVP_REASSERT || op == CSVP_REASSERT_LOCKS)
 		return status;
 	struct htab_node *n = htab_find(&node->by_xid, le64_get(in.hdr->xid));
 	if (!n)
@@ -196,6 +209,7 @@ int node_message(struct node *node, const void *data, uint32_t len)
 	struct node_call *call = container_of(n, struct node_call, hash);
 	if (op != le16_get(csvp_hdr(&call->msg)->op) || status > 0)
 		return -EPROTO;
+	meta_learn(&node->meta, &call->msg, status, in);
 	call_end(call, status, status ? NULL : &in);
 	return 0;
 }
@@ -204,6 +218,7 @@ void node_fail(struct node *node, int err)
 {
 	atomic_store(&node->failed, err);
 	node->ready = false;
+	meta_clear(&node->meta);
 	while (!list_empty(&node->waiting)) {
 		struct node_call *call = list_entry(node->waiting.next, struct node_call, link);
 		list_del(&call->link);
@@ -228,6 +243,7 @@ int node_new(const struct node_cfg *cfg, struct node **ret_node)
 	pthread_mutex_init(&node->table_lock, NULL);
 	htab_init(&node->inodes);
 	htab_init(&node->by_xid);
+	meta_init(&node->meta);
 	list_init(&node->calls);
 	list_init(&node->waiting);
 	node->next_xid = 1;
@@ -247,9 +263,27 @@ void node_free(struct node *node)
 		return;
 	assert(list_empty(&node->calls) && list_empty(&node->waiting));
 	htab_done(&node->by_xid);
+	meta_done(&node->meta);
 	htab_done(&node->inodes);
 	pthread_mutex_destroy(&node->table_lock);
 	free(node);
+}
+
+bool node_meta_getattr(struct node *node, uint64_t ino, struct csvp_attr *ret)
+{
+	return meta_getattr(&node->meta, ino, ret);
+}
+
+bool node_meta_lookup(struct node *node, uint64_t dir, const char *name, struct csvp_attr *ret,
+	int *ret_status)
+{
+	return meta_lookup(&node->meta, dir, name, (uint32_t)strlen(name), ret, ret_status);
+}
+
+bool node_meta_readdir(struct node *node, uint64_t dir, uint64_t after, uint8_t **ret,
+	uint32_t *ret_len)
+{
+	return meta_readdir(&node->meta, dir, after, ret, ret_len);
 }
 
 void node_stats(struct node *node, struct node_stats *ret)
@@ -262,11 +296,20 @@ void node_stats(struct node *node, struct node_stats *ret)
 	pthread_mutex_lock(&node->table_lock);
 	ret->nr_inodes = htab_count(&node->inodes);
 	pthread_mutex_unlock(&node->table_lock);
+	pthread_mutex_lock(&node->meta.lock);
+	ret->meta_hits = node->meta.hits;
+	ret->meta_bytes = node->meta.bytes;
+	pthread_mutex_unlock(&node->meta.lock);
 	ret->outstanding = htab_count(&node->by_xid);
 	ret->connected = node->ready;
 	ret->epoch = node->epoch;
 	ret->waiting_ns = 0;
-	if (!list_empty(&node->calls))
-		ret->waiting_ns = clock_mono_ns() -
-			list_entry(node->calls.next, struct node_call, link)->sent_ns;
+	struct list *pos;
+	list_for_each (pos, &node->calls) {
+		const struct node_call *call = list_entry(pos, struct node_call, link);
+		if (call->patient)
+			continue;
+		ret->waiting_ns = clock_mono_ns() - call->sent_ns;
+		break;
+	}
 }

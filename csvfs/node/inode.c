@@ -25,6 +25,7 @@ static struct node_inode *inode_new(struct node *node, uint64_t ino)
 	ni->node = node;
 	pthread_mutex_init(&ni->lock, NULL);
 	list_init(&ni->waiters);
+	locks_init(ni);
 	htab_insert(&node->inodes, ino, &ni->hash);
 	return ni;
 }
@@ -65,6 +66,9 @@ static void close_last(struct loop_work *work)
 	pthread_mutex_unlock(&node->table_lock);
 	if (!last)
 		return;
+	struct csvp_attr attr;
+	if (meta_getattr(&node->meta, ni->hash.key, &attr) && node_atime_due(&attr, ni->read_ns))
+		meta_forget(&node->meta, ni->hash.key); /* CLOSE will tell of a read */
 	struct node_call *call = calloc(1, sizeof(*call));
 	if (!call) {
 		log_warn("inode %llu: no memory to close it; it stays open for the coordinator",
@@ -75,12 +79,14 @@ static void close_last(struct loop_work *work)
 		if (body) {
 			body->ino = le64_of(ni->hash.key);
 			body->wrote_ns = le64_of(ni->wrote_ns);
+			body->read_ns = le64_of(ni->read_ns);
 		}
 		call->done = close_answered;
 		client_call(node, call); /* an OPEN by who no longer finds it comes after it */
 	}
 	assert(ni->inflight == 0 && list_empty(&ni->waiters));
 	layout_clear(&ni->layout);
+	locks_done(ni);
 	pthread_mutex_destroy(&ni->lock);
 	free(ni);
 }
@@ -116,6 +122,22 @@ void node_close_all(struct node *node)
 	pthread_mutex_unlock(&node->table_lock);
 }
 
+void node_set_unnamed(struct node *node, struct node_inode *ni)
+{
+	pthread_mutex_lock(&node->table_lock);
+	ni->unnamed = true;
+	pthread_mutex_unlock(&node->table_lock);
+}
+
+bool node_is_unnamed(struct node *node, uint64_t ino)
+{
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	bool unnamed = ni && ni->unnamed;
+	pthread_mutex_unlock(&node->table_lock);
+	return unnamed;
+}
+
 uint64_t node_wrote_ns(struct node *node, uint64_t ino)
 {
 	uint64_t ns = 0;
@@ -129,6 +151,53 @@ uint64_t node_wrote_ns(struct node *node, uint64_t ino)
 	}
 	pthread_mutex_unlock(&node->table_lock);
 	return ns;
+}
+
+uint64_t node_read_ns(struct node *node, uint64_t ino)
+{
+	uint64_t ns = 0;
+
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	if (ni) {
+		pthread_mutex_lock(&ni->lock);
+		ns = ni->read_ns;
+		pthread_mutex_unlock(&ni->lock);
+	}
+	pthread_mutex_unlock(&node->table_lock);
+	return ns;
+}
+
+bool node_atime_due(const struct csvp_attr *a, uint64_t read_ns)
+{
+	int64_t ns = (int64_t)read_ns, atime = (int64_t)le64_get(a->atime_ns);
+	int64_t mtime = (int64_t)le64_get(a->mtime_ns), ctime = (int64_t)le64_get(a->ctime_ns);
+
+	return ns > ctime && ns > atime &&
+	       (atime <= mtime || atime <= ctime || ns - atime >= CSV_ATIME_DAY_NS);
+}
+
+void node_atime_set(struct node *node, uint64_t ino)
+{
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	if (ni) {
+		pthread_mutex_lock(&ni->lock);
+		ni->read_ns = 0;
+		pthread_mutex_unlock(&ni->lock);
+	}
+	pthread_mutex_unlock(&node->table_lock);
+}
+
+bool node_noatime(const struct node *node)
+{
+	return node->cfg.noatime;
+}
+
+void inode_was_read(struct node_inode *ni)
+{
+	if (!ni->node->cfg.noatime)
+		ni->read_ns = clock_real_ns();
 }
 
 void inode_wrote(struct node_inode *ni)
@@ -147,7 +216,7 @@ void inode_wake(struct node_inode *ni)
 
 /* ---- recalls ---- */
 
-static void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns)
+void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns)
 {
 	struct csvp_msg msg;
 

@@ -97,6 +97,9 @@ static void commit_answered(struct node_call *call, int status, struct csvp_in *
 		pthread_mutex_lock(&ni->lock);
 		layout_clear(&ni->layout);
 		pthread_mutex_unlock(&ni->lock);
+		/* An append is alone here: its COMMIT was carried out, and the answer lost with a
+		 * coordinator. Written again, where it was. */
+		io->append = false;
 		io_uncount(io);
 		io_restart(io);
 		return;
@@ -281,9 +284,10 @@ static int layout_apply(struct node_io *io, struct csvp_in *in)
 	ni->mode = le32_get(body->mode);
 	ni->size = le64_get(body->size);
 	ni->is_inline = le32_get(body->is_inline);
+	ni->has_priv = le32_get(body->has_priv);
 	for (uint32_t i = 0; i < le32_get(body->nr_extents); i++) {
 		const struct csvp_extent *e = csvp_get(in, sizeof(*e));
-		if (!e || le32_get(e->state) > CSV_WRITTEN || !le64_get(e->nr) ||
+		if (!e || le32_get(e->state) > CSV_SHARED || !le64_get(e->nr) ||
 			!range_ok(le64_get(e->blk), le64_get(e->nr), INT64_MAX / NODE_BLK) ||
 			!range_ok(le64_get(e->phys), le64_get(e->nr), INT64_MAX / NODE_BLK))
 			return -EPROTO;
@@ -296,6 +300,7 @@ static int layout_apply(struct node_io *io, struct csvp_in *in)
 	if (!ni->is_inline || io->op != NODE_READ)
 		return 0;
 	/* The bytes came along. */
+	inode_was_read(ni);
 	uint32_t len = le32_get(body->inline_len);
 	const uint8_t *bytes = csvp_get(in, len);
 	uint64_t end = MIN(io->off_bytes + io->len_bytes, ni->size);
@@ -400,7 +405,8 @@ static void io_write_inline(struct node_io *io)
 		body->off_bytes = le64_of(io->off_bytes);
 		body->wrote_ns = le64_of(clock_real_ns());
 		body->len = le32_of(io->len_bytes);
-		body->append = le32_of(io->append);
+		body->flags = le32_of((io->append ? CSVP_INLINE_APPEND : 0) |
+			(io->drop_priv ? CSVP_INLINE_DROP_PRIV : 0));
 	}
 	csvp_put_bytes(&io->call.msg, io->buf, io->len_bytes);
 	io->call.modifies = true;

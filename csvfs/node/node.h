@@ -23,6 +23,7 @@
 #include <pthread.h>
 
 #include "blockdev/bdev.h"
+#include "csvfs/proto/lockset.h"
 #include "csvfs/proto/proto.h"
 #include "util/buf.h"
 #include "util/htab.h"
@@ -40,6 +41,7 @@ struct node_cfg {
 	/* Drop what the kernel caches of ino, then call node_invalidated(). NULL: nothing is cached. */
 	void (*invalidate)(void *arg, uint64_t ino);
 	void *arg;
+	bool noatime; /* does not tell of reads */
 };
 
 int node_new(const struct node_cfg *cfg, struct node **ret_node)
@@ -66,6 +68,7 @@ void node_invalidated(struct node *node, uint64_t ino);
 struct node_call {
 	struct csvp_msg msg; /* built with csvp_begin(op, 0, 0, 0); owned by the call from node_call */
 	bool modifies;	     /* carried out exactly once: takes a session slot */
+	bool patient;	     /* may wait for ever: no sign that the coordinator is away */
 	/* Service thread. reply is read from its body; NULL when status is negative. May free call. */
 	void (*done)(struct node_call *call, int status, struct csvp_in *reply);
 	/* private */
@@ -82,6 +85,16 @@ struct node_call {
 /* Sends a call; any thread. A message that could not be built ends in done(-ENOMEM). */
 void node_call(struct node *node, struct node_call *call);
 
+/* ---- what is kept of earlier answers (meta.h); any thread; false: not known ---- */
+
+bool node_meta_getattr(struct node *node, uint64_t ino, struct csvp_attr *ret);
+/* *ret_status: 0, or -ENOENT: there is no such name. */
+bool node_meta_lookup(struct node *node, uint64_t dir, const char *name, struct csvp_attr *ret,
+	int *ret_status);
+/* The body of the answer to READDIR; the caller frees *ret. */
+bool node_meta_readdir(struct node *node, uint64_t dir, uint64_t after, uint8_t **ret,
+	uint32_t *ret_len);
+
 /* ---- inodes that are open here; any thread ---- */
 
 /* Counts an open of ino. *ret_first: the caller sends OPEN (unless CREATE has opened it), and calls
@@ -92,8 +105,51 @@ struct node_inode *node_open(struct node *node, uint64_t ino, bool *ret_first)
 void node_close(struct node *node, struct node_inode *ni);
 /* Service thread: there is nobody any more who could close; what is open is closed. */
 void node_close_all(struct node *node);
+/* It was opened as a file without a name, and may get one. */
+void node_set_unnamed(struct node *node, struct node_inode *ni);
+bool node_is_unnamed(struct node *node, uint64_t ino);
 /* When this node last wrote to ino and has not told, in ns since 1970; 0 = no. For GETATTR. */
 uint64_t node_wrote_ns(struct node *node, uint64_t ino);
+/* When it last read it, if it tells; atime was set by hand: nothing to tell. */
+uint64_t node_read_ns(struct node *node, uint64_t ino);
+/* Whether a read at read_ns (0 = none) shows in atime (csv_inode_was_read): then what is known of the
+ * attributes here is not the whole truth. */
+bool node_atime_due(const struct csvp_attr *a, uint64_t read_ns);
+void node_atime_set(struct node *node, uint64_t ino);
+bool node_noatime(const struct node *node);
+
+/* ---- locks; see lock.c ---- */
+
+/* One request about locks. Made zeroed with malloc(), as the first member of its memory. */
+struct node_lock {
+	struct node_call call;
+	struct node *node;
+	struct lock lock; /* kind, type (CSVP_LOCK_NONE unlocks), owner, pid, start, end */
+	struct node_inode *ni; /* open until done */
+	const void *file;      /* tells apart what the kernel has opened */
+	bool wait;
+	/* Service thread, once; status also -EAGAIN, -EDEADLK, -EINTR (cancelled), -ENOLCK. Frees the
+	 * request with node_lock_free(). */
+	void (*done)(struct node_lock *l, int status);
+
+	/* private */
+	struct list link;
+	struct loop_work work, cancel_work;
+	struct lock_memory mem;
+	struct lock_use *use;
+	int status;
+	_Atomic bool cancelled;
+	bool begun, cancel_ran, freed;
+};
+
+/* Sends it; any thread. -ENOENT: an unlock of an owner that holds nothing; done will not run. */
+int node_lock(struct node_lock *l) __attribute__((warn_unused_result, nonnull));
+/* The end of a file: unlocks, as node_lock() does, one owner that has locked by way of l->file; node,
+ * ni, file and done are set. -ENOENT: there is none (left). */
+int node_lock_release(struct node_lock *l) __attribute__((warn_unused_result, nonnull));
+/* Ends a wait with -EINTR, unless it is over already. Any thread, until done has begun. */
+void node_lock_cancel(struct node_lock *l);
+void node_lock_free(struct node_lock *l);
 
 /* ---- I/O ---- */
 
@@ -123,6 +179,7 @@ struct node_io {
 	void *buf;	    /* caller's; page-aligned avoids a copy. Read: room for len_bytes rounded
 			     * up to whole 4 KiB blocks at both ends (len + 8 KiB) */
 	bool append;	    /* write at the end of file, wherever that is */
+	bool drop_priv;	    /* a write that takes set-user-id and the like away */
 	/* Worker thread. Negative status, or 0 and the number of bytes; read: they begin at
 	 * buf + skip_bytes. May free io. */
 	void (*done)(struct node_io *io, int status, uint32_t nr_bytes, uint32_t skip_bytes);
@@ -170,6 +227,8 @@ struct node_stats {
 	uint64_t io_ops[2], io_bytes[2]; /* by enum node_io_op */
 	uint64_t nr_inodes, outstanding;
 	bool connected;
+	uint64_t meta_hits;  /* requests that were answered from what is kept */
+	uint64_t meta_bytes; /* of that */
 	uint64_t waiting_ns; /* how long the oldest call has had no answer */
 	uint64_t epoch;
 };

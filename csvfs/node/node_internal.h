@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "csvfs/node/layout.h"
+#include "csvfs/node/meta.h"
 #include "csvfs/node/node.h"
 #include "util/list.h"
 
@@ -15,16 +16,19 @@ struct node_inode {
 	struct htab_node hash; /* key: inode number */
 	pthread_mutex_t lock;
 	uint32_t opens; /* under node.table_lock */
+	bool unnamed;	/* likewise */
 	/* under lock: */
 	enum csvp_mode mode;
 	uint64_t size; /* N3 */
 	bool is_inline;
+	bool has_priv; /* as csvp_layout_reply; goes with the token */
 	struct layout layout;
 	uint32_t inflight;
 	bool excl_busy;		     /* a counted I/O is exclusive */
 	struct node_io *excl_wanted; /* waits for inflight == 0; others queue behind it */
 	struct list waiters;
-	uint64_t wrote_ns;
+	struct list lock_uses;
+	uint64_t wrote_ns, read_ns;
 	bool recall_pending;
 	enum csvp_mode recall_mode;
 	/* service thread: */
@@ -34,6 +38,8 @@ struct node_inode {
 	struct loop_work recall_work, close_work;
 	bool recall_posted; /* under lock */
 	bool closing;	    /* close_work is posted; under node.table_lock */
+	struct lockset locks;	/* that were granted; service thread */
+	struct list lock_calls; /* struct node_lock, as they were sent; service thread */
 	struct node *node;
 };
 
@@ -47,6 +53,7 @@ struct node {
 	_Atomic uint64_t io_ops[2], io_bytes[2];
 	uint32_t block_bytes;
 	bool global_flush;
+	struct meta meta;
 	/* service thread: */
 	bool connected, ready;
 	uint64_t epoch, next_xid;
@@ -62,6 +69,8 @@ struct node {
 struct node_inode *inode_find(struct node *node, uint64_t ino); /* table_lock held */
 void inode_recall(struct node *node, const struct csvp_hdr *hdr, uint64_t ino, enum csvp_mode mode);
 void inode_times(struct node *node, const struct csvp_hdr *hdr, uint64_t ino);
+/* Answers a callback. */
+void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns);
 /* Puts every inode with a token or an open into messages; sends them. */
 int inodes_reassert(struct node *node);
 void inodes_fail(struct node *node);
@@ -70,11 +79,18 @@ void inode_wake(struct node_inode *ni);
 /* lock held: the count fell or a hindrance went away. */
 void inode_settle(struct node_inode *ni);
 void inode_wrote(struct node_inode *ni);
+void inode_was_read(struct node_inode *ni);
 
 /* client.c */
 int client_send(struct node *node, struct csvp_msg *msg);
 /* node_call() from the service thread, begun before it returns: before what anybody calls later. */
 void client_call(struct node *node, struct node_call *call);
+
+/* lock.c */
+void locks_init(struct node_inode *ni);
+void locks_done(struct node_inode *ni);
+/* Tells the coordinator what was granted here. */
+int locks_reassert(struct node *node);
 
 /* io.c */
 void io_begin(struct node_io *io);

@@ -103,6 +103,7 @@ void csvp_put_attr(struct csvp_attr *out, const struct csv_attr *attr)
 		.mtime_ns = le64_of((uint64_t)attr->mtime_ns),
 		.ctime_ns = le64_of((uint64_t)attr->ctime_ns),
 		.btime_ns = le64_of((uint64_t)attr->btime_ns),
+		.flags = le32_of(attr->has_xattrs ? CSVP_ATTR_HAS_XATTRS : 0),
 	};
 }
 
@@ -121,6 +122,7 @@ void csvp_get_attr(struct csv_attr *attr, const struct csvp_attr *in)
 		.mtime_ns = (int64_t)le64_get(in->mtime_ns),
 		.ctime_ns = (int64_t)le64_get(in->ctime_ns),
 		.btime_ns = (int64_t)le64_get(in->btime_ns),
+		.has_xattrs = le32_get(in->flags) & CSVP_ATTR_HAS_XATTRS,
 	};
 }
 
@@ -147,8 +149,19 @@ const char *csvp_op_name(unsigned op)
 		[CSVP_SEEK] = "SEEK",
 		[CSVP_STATFS] = "STATFS",
 		[CSVP_SYNC] = "SYNC",
+		[CSVP_CLONE] = "CLONE",
+		[CSVP_MAP] = "MAP",
+		[CSVP_GETXATTR] = "GETXATTR",
+		[CSVP_SETXATTR] = "SETXATTR",
+		[CSVP_LISTXATTR] = "LISTXATTR",
+		[CSVP_REMOVEXATTR] = "REMOVEXATTR",
+		[CSVP_LOCK] = "LOCK",
+		[CSVP_GETLK] = "GETLK",
+		[CSVP_LOCK_CANCEL] = "LOCK_CANCEL",
+		[CSVP_REASSERT_LOCKS] = "REASSERT_LOCKS",
 		[CSVP_RECALL] = "RECALL",
 		[CSVP_TIMES] = "TIMES",
+		[CSVP_FORGET] = "FORGET",
 	};
 	return op < CSVP_OP_LIMIT && names[op] ? names[op] : "?";
 }

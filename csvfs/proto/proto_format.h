@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Messages between a node and the coordinator (docs/DESIGN.md, 7). The same bytes go in-process on
+ * Messages between a node and the coordinator (docs/DESIGN.md, 8). The same bytes go in-process on
  * the coordinator itself and as frames of util/stream.h between nodes.
  *
  * A request (node to coordinator) or a callback (coordinator to node) is a csvp_hdr and the struct of
@@ -26,7 +26,7 @@ enum csvp_op {
 	CSVP_LOOKUP,	   /* csvp_name -> csvp_attr */
 	CSVP_GETATTR,	   /* csvp_getattr -> csvp_attr */
 	CSVP_SETATTR,	   /* csvp_setattr -> csvp_attr */
-	CSVP_CREATE,	   /* csvp_create, name, target -> csvp_attr */
+	CSVP_CREATE,	   /* csvp_create, name, target -> csvp_attr; no name: an open file without */
 	CSVP_LINK,	   /* csvp_name (arg: inode), name -> csvp_attr */
 	CSVP_UNLINK,	   /* csvp_name (arg: 1 = directory), name -> csvp_attr */
 	CSVP_RENAME,	   /* csvp_rename, name, new name -> nothing */
@@ -41,14 +41,30 @@ enum csvp_op {
 	CSVP_SEEK,	   /* csvp_seek -> csvp_size (the offset) */
 	CSVP_STATFS,	   /* nothing -> csvp_statfs */
 	CSVP_SYNC,	   /* nothing -> nothing; what was answered before is stable */
+	CSVP_CLONE,	   /* csvp_clone -> csvp_size (of dst) */
+	CSVP_MAP,	   /* csvp_map -> csvp_layout_reply, csvp_extent[]; takes no token */
+	CSVP_GETXATTR = 32, /* csvp_xattr, name -> csvp_size, value */
+	CSVP_SETXATTR,	   /* csvp_xattr, name, value -> nothing */
+	CSVP_LISTXATTR,	   /* csvp_xattr -> csvp_size, names, each with a NUL */
+	CSVP_REMOVEXATTR,  /* csvp_xattr, name -> nothing */
+	CSVP_LOCK = 40,	   /* csvp_lock -> nothing; with WAIT: answered when it is granted */
+	CSVP_GETLK,	   /* csvp_lock -> csvp_lock: the first that is in the way, or type NONE */
+	CSVP_LOCK_CANCEL,  /* csvp_lock_cancel -> nothing; the LOCK ends -EINTR unless it was granted */
+	CSVP_REASSERT_LOCKS, /* csvp_lock[] -> nothing; before the last REASSERT */
 
 	CSVP_RECALL = 64, /* callback: csvp_recall -> csvp_recall_reply */
 	CSVP_TIMES,	  /* callback: csvp_ino -> csvp_recall_reply; the token stays */
+	CSVP_FORGET,	  /* callback: csvp_recall -> csvp_recall_reply; xid 0 = no answer */
 	CSVP_OP_LIMIT
 };
 
 #define CSVP_REPLY 1u
 #define CSVP_LAST 2u
+/* Of a reply: until a FORGET comes for the inode, the node may keep the attributes (LOOKUP, GETATTR),
+ * and what is said of names: of one, also that it is not there (LOOKUP), or of a part of the listing
+ * (READDIR). */
+#define CSVP_KEEP_ATTR 4u
+#define CSVP_KEEP_NAMES 8u
 
 struct csvp_hdr {
 	struct le32 magic;   /* 0x00 */
@@ -58,7 +74,7 @@ struct csvp_hdr {
 	struct le32 status;  /* 0x0c reply: 0 or a negative code in two's complement */
 	struct le64 xid;     /* 0x10 the asking side's number */
 	struct le64 epoch;   /* 0x18 of the coordinator that is meant or answers */
-	struct le64 seq;     /* 0x20 with slot: exactly once (docs/DESIGN.md, 5) */
+	struct le64 seq;     /* 0x20 with slot: exactly once (docs/DESIGN.md, 6) */
 	struct le16 slot;    /* 0x28 CSVP_NO_SLOT: may be carried out twice */
 	struct le16 pad0;    /* 0x2a */
 	struct le32 len;     /* 0x2c of the whole message */
@@ -97,20 +113,24 @@ struct csvp_attr {
 	struct le32 mode, nlink, uid, gid;
 	struct le64 size, nr_blks, rdev;
 	struct le64 atime_ns, mtime_ns, ctime_ns, btime_ns;
+	struct le32 flags; /* CSVP_ATTR_* */
+	struct le32 pad;
 };
-static_assert(sizeof(struct csvp_attr) == 80, "wire");
+static_assert(sizeof(struct csvp_attr) == 88, "wire");
+#define CSVP_ATTR_HAS_XATTRS 1u
 
 struct csvp_name { /* name_len bytes follow */
 	struct le64 dir;
 	struct le64 arg;
 	struct le64 now_ns;
 	struct le32 name_len;
-	struct le32 pad;
+	struct le32 unnamed; /* LINK: 1 = of a file that was made without a name */
 };
 
 struct csvp_getattr {
 	struct le64 ino;
 	struct le64 wrote_ns; /* when this node last wrote and has not said so yet, 0 = no */
+	struct le64 read_ns;  /* when it last read; 0 = it has not, or does not tell (noatime) */
 };
 
 struct csvp_setattr {
@@ -128,13 +148,17 @@ struct csvp_create { /* name_len, then target_len bytes follow */
 	struct le64 rdev;
 	struct le64 now_ns;
 	struct le32 name_len, target_len;
+	struct le32 umask; /* of the caller; where the directory has a default list it does not count */
+	struct le32 pad;
 };
 
+#define CSVP_RENAME_WHITEOUT 4u /* leaves a character device 0:0 behind */
 struct csvp_rename { /* name_len, then new_name_len bytes follow */
 	struct le64 dir, new_dir;
 	struct le64 now_ns;
-	struct le32 flags; /* CSV_RENAME_* */
+	struct le32 flags; /* CSV_RENAME_*, CSVP_RENAME_WHITEOUT */
 	struct le32 name_len, new_name_len;
+	struct le32 uid, gid; /* of a whiteout */
 	struct le32 pad;
 };
 
@@ -143,23 +167,26 @@ struct csvp_readdir {
 	struct le64 after; /* cookie */
 	struct le32 max_bytes;
 	struct le32 pad;
+	struct le64 read_ns; /* now; 0 = atime stays */
 };
 
 struct csvp_dirent { /* name_len bytes and padding to 8 follow */
 	struct csvp_attr attr;
 	struct le64 cookie;
 	struct le32 name_len;
-	struct le32 type;
+	struct le32 type; /* DT_*, and CSVP_DIRENT_KEEP: attr may be kept as with CSVP_KEEP_ATTR */
 };
-static_assert(sizeof(struct csvp_dirent) == 96, "wire");
+#define CSVP_DIRENT_KEEP 0x100u
+static_assert(sizeof(struct csvp_dirent) == 104, "wire");
 
 struct csvp_close {
 	struct le64 ino;
-	struct le64 wrote_ns; /* as in csvp_getattr */
+	struct le64 wrote_ns, read_ns; /* as in csvp_getattr */
 };
 
 #define CSVP_LAYOUT_ALLOC 1u	  /* allocate holes of the range, unwritten (way 2) */
 #define CSVP_LAYOUT_ZERO_AHEAD 2u /* allocate, zero, map as written (way 3) */
+#define CSVP_LAYOUT_DROP_PRIV 4u  /* take set-user-id and the like away first */
 struct csvp_layout {
 	struct le64 ino;
 	struct le64 blk, nr; /* range of interest, 4 KiB blocks; nr 0 = only the token and size */
@@ -182,6 +209,20 @@ struct csvp_layout_reply { /* nr_extents csvp_extent, then inline_len bytes foll
 	struct le32 nr_extents;
 	struct le32 inline_len; /* of an inline file: all of its bytes */
 	struct le32 is_inline;
+	struct le32 has_priv; /* there is something that DROP_PRIV would take away */
+	struct le32 pad;
+};
+
+struct csvp_map {
+	struct le64 ino;
+	struct le64 blk, nr; /* as in csvp_layout */
+};
+
+/* Bytes [off, off + len) of src become those of dst, too, without being copied. */
+struct csvp_clone {
+	struct le64 src, dst;
+	struct le64 off_bytes, len_bytes;
+	struct le64 now_ns;
 };
 
 struct csvp_range { /* 4 KiB blocks of the file */
@@ -198,12 +239,14 @@ struct csvp_commit {
 	struct le32 pad;
 };
 
+#define CSVP_INLINE_APPEND 1u	 /* at the end of file, off_bytes does not count */
+#define CSVP_INLINE_DROP_PRIV 2u /* as CSVP_LAYOUT_DROP_PRIV */
 struct csvp_write_inline { /* len bytes follow */
 	struct le64 ino;
 	struct le64 off_bytes;
 	struct le64 wrote_ns;
 	struct le32 len;
-	struct le32 append; /* 1 = at the end of file, off_bytes does not count */
+	struct le32 flags;
 };
 
 struct csvp_size {
@@ -226,6 +269,37 @@ struct csvp_seek {
 	struct le64 off_bytes;
 	struct le32 data; /* 1 = SEEK_DATA, 0 = SEEK_HOLE */
 	struct le32 pad;
+};
+
+#define CSVP_XATTR_DROP_SGID 4u /* an access list: take S_ISGID away */
+struct csvp_xattr { /* name_len bytes follow, then the value (SETXATTR) */
+	struct le64 ino;
+	struct le64 now_ns;
+	struct le32 name_len;
+	struct le32 value_len; /* GETXATTR, LISTXATTR: room; 0 = only the length is asked for */
+	struct le32 flags;     /* CSV_XATTR_* */
+	struct le32 pad;
+};
+
+enum csvp_lock_type { CSVP_LOCK_NONE, CSVP_LOCK_READ, CSVP_LOCK_WRITE };
+enum csvp_lock_kind { CSVP_LOCK_FCNTL, CSVP_LOCK_FLOCK }; /* FCNTL: those of open files, too */
+
+#define CSVP_LOCK_END 0x7fffffffffffffffull /* the end of a lock that has none */
+#define CSVP_LOCK_WAIT 1u
+struct csvp_lock {
+	struct le64 ino;
+	struct le64 owner;	/* any number of the node's */
+	struct le64 start, end; /* bytes; FLOCK: 0 to CSVP_LOCK_END */
+	struct le32 type;	/* enum csvp_lock_type; LOCK with NONE unlocks */
+	struct le32 kind;	/* enum csvp_lock_kind */
+	struct le32 pid;	/* GETLK: 0 if it is of another node */
+	struct le32 flags;	/* CSVP_LOCK_WAIT */
+	struct le64 waited_ms;	/* since it was first sent: keeps its place in a resend */
+};
+static_assert(sizeof(struct csvp_lock) == 56, "wire");
+
+struct csvp_lock_cancel {
+	struct le64 xid; /* of the LOCK */
 };
 
 struct csvp_statfs {

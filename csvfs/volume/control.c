@@ -3,6 +3,8 @@
  * The control socket, <control_dir>/<uuid>.sock: one JSON object a line in, one out.
  *   {"cmd": "status"}                        what csvadm shows
  *   {"cmd": "coordinator-move", "node": N}   hand the role over (0: to whoever is next)
+ *   {"cmd": "check-start", "bytes_per_s": N}  begin a check of the volume in use
+ *   {"cmd": "check-status", "from": N}         how far it is, its messages from the Nth on
  *   {"cmd": "log"}                           the ring of recent messages
  * An answer has "error" (a sentence) or the result's members.
  */
@@ -97,6 +99,13 @@ static struct json_object *log_json(void)
 	return o;
 }
 
+static uint64_t number(struct json_object *req, const char *name)
+{
+	struct json_object *n;
+
+	return json_object_object_get_ex(req, name, &n) ? json_object_get_uint64(n) : 0;
+}
+
 static struct json_object *answer(struct volume *vol, const char *line)
 {
 	struct json_object *req = json_tokener_parse(line), *cmd, *out;
@@ -110,6 +119,10 @@ static struct json_object *answer(struct volume *vol, const char *line)
 		out = status_json(vol);
 	else if (!strcmp(name, "coordinator-move"))
 		out = move_json(vol, req);
+	else if (!strcmp(name, "check-start"))
+		out = vscrub_start(vol, number(req, "bytes_per_s"));
+	else if (!strcmp(name, "check-status"))
+		out = vscrub_status(vol, number(req, "from"));
 	else if (!strcmp(name, "log"))
 		out = log_json();
 	else

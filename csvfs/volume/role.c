@@ -59,6 +59,7 @@ void role_close(struct volume *vol, uint32_t resign_to)
 	if (vol->role == ROLE_CLOSING)
 		return;
 	vol->role = ROLE_CLOSING;
+	vscrub_end(vol, "the coordinator role has left this node");
 	ev_timer_stop(loop_ev(vol->loop), &vol->await_timer);
 	channel_drop_peers(vol);
 	if (vol->coord)

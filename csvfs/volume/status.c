@@ -141,6 +141,8 @@ static void add_coordinator(struct json_object *o, struct volume *vol, const str
 	add_bool(c, "serving", cs->serving);
 	add_u64(c, "sessions", cs->nr_sessions);
 	add_u64(c, "inodes", cs->nr_inodes);
+	add_u64(c, "locks", cs->nr_locks);
+	add_u64(c, "lock_waits", cs->nr_lock_waits);
 	add_u64(c, "recalls", cs->recalls);
 	add_u64(c, "replays", cs->replays);
 	add_u64(c, "takeover_ms", vol->takeover_ns / 1000000);
@@ -193,6 +195,8 @@ struct json_object *status_json(struct volume *vol)
 	add_u64(io, "recalls", ns.recalls);
 	add_u64(io, "calls_outstanding", ns.outstanding);
 	add_u64(io, "calls_resent", ns.resent);
+	add_u64(io, "calls_spared", ns.meta_hits);
+	add_u64(io, "kept_bytes", ns.meta_bytes);
 	add_ops(io, "calls", ns.calls);
 	add_device(o, vol);
 	return o;

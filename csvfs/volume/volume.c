@@ -182,6 +182,8 @@ static int join(struct volume *vol)
 		.bdev = vol->bdev,
 		.send = channel_to_coordinator,
 		.arg = vol,
+		.noatime = vol->cfg.readonly ||
+			(vol->cfg.mount_flags && strstr(vol->cfg.mount_flags, "noatime")),
 	};
 	memcpy(ncfg.uuid, vol->geom.uuid, sizeof(ncfg.uuid));
 	err = node_new(&ncfg, &vol->node);
@@ -213,6 +215,15 @@ static void mount_ended(void *arg)
 
 	vol->ended_work.fn = mount_ended_work;
 	loop_post(vol->loop, &vol->ended_work);
+}
+
+static void mount_shutdown(void *arg)
+{
+	struct volume *vol = arg;
+
+	log_error("%s: shut down by an ioctl: the mount ends at once, the next one replays",
+		vol->cfg.mountpoint);
+	vol->cfg.shutdown(vol->cfg.arg);
 }
 
 static bool queue_idle(void *arg, const struct bdev_queue *queue)
@@ -252,6 +263,7 @@ static void first_answer(struct node_call *call, int status, struct csvp_in *rep
 		.flags = vol->cfg.mount_flags,
 		.queue_idle = queue_idle,
 		.ended = mount_ended,
+		.shutdown = mount_shutdown,
 		.arg = vol,
 	};
 	int err = fmount_start(&cfg, &vol->mount);
@@ -382,6 +394,7 @@ void volume_stop(void)
 static void volume_done(struct volume *vol)
 {
 	control_free(vol->control);
+	vscrub_free(vol);
 	if (vol->loop)
 		channel_done(vol);
 	coord_free(vol->coord);

@@ -35,6 +35,8 @@ struct volume_cfg {
 	uint32_t transport_timeout_ms;
 	/* The mount serves; called once from volume_run(). */
 	void (*ready)(void *arg);
+	/* Any thread: root has told the mount to stop at once; ends the process. */
+	void (*shutdown)(void *arg);
 	void *arg;
 };
 

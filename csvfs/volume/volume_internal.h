@@ -76,6 +76,7 @@ struct volume {
 	ev_timer drain_timer;
 
 	struct control *control;
+	struct vscrub *scrub;
 };
 
 /* channel.c */
@@ -104,6 +105,12 @@ void volume_role_closed(struct volume *vol);
 /* control.c */
 int control_new(struct volume *vol, struct control **ret);
 void control_free(struct control *control);
+/* scrub.c: csvadm check; answers for the control socket */
+struct json_object *vscrub_start(struct volume *vol, uint64_t bytes_per_s);
+struct json_object *vscrub_status(struct volume *vol, uint64_t from);
+/* Before the engine is closed. */
+void vscrub_end(struct volume *vol, const char *why);
+void vscrub_free(struct volume *vol);
 /* status.c: what csvadm shows */
 struct json_object *status_json(struct volume *vol);
 

@@ -47,6 +47,11 @@ items "$TMP/mkfs.csvfs" >"$TMP/items"
 compare mkfs.csvfs "$TMP/items"
 getopt_has mkfs.csvfs mkfs_csvfs.c
 
+fsck.csvfs --help >"$TMP/fsck.csvfs"
+items "$TMP/fsck.csvfs" >"$TMP/items"
+compare fsck.csvfs "$TMP/items"
+getopt_has fsck.csvfs fsck_csvfs.c
+
 # ---- mount options stand in a list of their own
 mount.csvfs --help >"$TMP/mount.csvfs"
 items "$TMP/mount.csvfs" >"$TMP/items"
@@ -63,7 +68,7 @@ while read -r opt; do
 done < <(sed -nE '/^static int parse_option/,/^}/s/.*strcmp\(name, "([a-z_]+)"\).*/\1/p' "$SRC/tools/mount_csvfs.c")
 
 # ---- csvadm: the help of each command together
-csvadm --help | sed -nE 's/^  ([a-z]+( (list|info|show|move))?).*/\1/p' >"$TMP/commands"
+csvadm --help | sed -nE 's/^  ([a-z]+( (list|info|show|move|clone|map))?).*/\1/p' >"$TMP/commands"
 (($(wc -l <"$TMP/commands") >= 8)) || fail "csvadm --help shows only $(wc -l <"$TMP/commands") commands"
 csvadm --help >"$TMP/csvadm"
 while read -r command; do

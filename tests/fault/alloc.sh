@@ -6,4 +6,5 @@
 source "$(dirname "$0")/../lib.sh"
 source "$(dirname "$0")/fault.bash"
 
-rising alloc 200
+STRIDE=5
+rising alloc 220

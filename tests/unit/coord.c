@@ -530,7 +530,8 @@ static void test_hostile_frames(void)
 	for (unsigned op = 0; op < CSVP_OP_LIMIT + 5; op++) {
 		msg_begin(&v, &msg, (enum csvp_op)op);
 		int err = msg_post(&v, 1, &msg);
-		if (op == CSVP_STATFS || op == CSVP_SYNC || op == CSVP_REASSERT)
+		if (op == CSVP_STATFS || op == CSVP_SYNC || op == CSVP_REASSERT ||
+			op == CSVP_REASSERT_LOCKS)
 			CHECK_OK(err);
 		else
 			CHECK_EQ(err, -EPROTO);

@@ -29,6 +29,7 @@ struct env {
 	uint64_t evicted; /* mask of nodes that were to be fenced */
 	unsigned served;
 	uint32_t recall_ms;
+	bool hold_forgets; /* nodes do not answer FORGET by themselves */
 };
 
 static inline void env_send(void *arg, uint32_t node, const void *data, uint32_t len)
@@ -115,11 +116,21 @@ static inline void recall_answer(struct env *v, uint32_t node, enum csvp_op op, 
 	csvp_free(&msg);
 }
 
-/* Nodes answer what is asked of times, what times_ns says. */
+static inline uint64_t sent_xid(const struct sent *s)
+{
+	return le64_get(((const struct csvp_hdr *)s->data)->xid);
+}
+
+/* Nodes answer what is asked of times, what times_ns says; and forget, unless they are to hold that. */
 static inline void times_answer(struct env *v)
 {
 	for (uint32_t node = 1; node <= NODES; node++) {
 		struct sent *s;
+		while (!v->hold_forgets && (s = sent_take(v, node, false, 0, CSVP_FORGET))) {
+			if (sent_xid(s))
+				recall_answer(v, node, CSVP_FORGET, sent_xid(s), 0);
+			free(s);
+		}
 		while ((s = sent_take(v, node, false, 0, CSVP_TIMES))) {
 			recall_answer(v, node, CSVP_TIMES,
 				le64_get(((struct csvp_hdr *)s->data)->xid), v->times_ns[node]);
@@ -452,7 +463,7 @@ static inline int do_getattr(struct env *v, uint32_t node, uint64_t ino, uint64_
 	msg_begin(v, &msg, CSVP_GETATTR);
 	struct csvp_getattr *b = csvp_put(&msg, sizeof(*b));
 	CHECK(b);
-	*b = (struct csvp_getattr){ le64_of(ino), le64_of(wrote_ns) };
+	*b = (struct csvp_getattr){ le64_of(ino), le64_of(wrote_ns), { 0 } };
 	return call_attr(v, node, &msg, ret_attr);
 }
 

@@ -203,7 +203,7 @@ static void test_attributes(void)
 
 static void test_symlinks(void)
 {
-	char target[CSV_INLINE_MAX + 2], got[CSV_INLINE_MAX];
+	char target[CSV_SYMLINK_MAX + 2], got[CSV_INLINE_MAX];
 	struct csv_attr a;
 	struct engine e;
 	uint32_t len;
@@ -222,7 +222,7 @@ static void test_symlinks(void)
 	len = sizeof(got);
 	CHECK_OK(t_readlink(&e, a.ino, got, &len));
 	CHECK(len == CSV_INLINE_MAX && memcmp(got, target, len) == 0);
-	fill_name(target, CSV_INLINE_MAX + 1, 't');
+	fill_name(target, CSV_SYMLINK_MAX + 1, 't');
 	CHECK_EQ(t_symlink(&e, ROOT, "longer", target, &a), -ENAMETOOLONG);
 	CHECK_EQ(t_symlink(&e, ROOT, "empty", "", &a), -EINVAL);
 	CHECK_EQ(t_readlink(&e, ROOT, got, &len), -EINVAL);

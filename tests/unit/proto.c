@@ -132,11 +132,13 @@ static void test_attr(void)
 
 static void test_names(void)
 {
-	for (unsigned op = CSVP_HELLO; op <= CSVP_SYNC; op++)
+	for (unsigned op = CSVP_HELLO; op <= CSVP_MAP; op++)
+		CHECK(strcmp(csvp_op_name(op), "?"));
+	for (unsigned op = CSVP_GETXATTR; op <= CSVP_REMOVEXATTR; op++)
 		CHECK(strcmp(csvp_op_name(op), "?"));
 	CHECK(!strcmp(csvp_op_name(CSVP_RECALL), "RECALL"));
 	CHECK(!strcmp(csvp_op_name(0), "?") && !strcmp(csvp_op_name(CSVP_OP_LIMIT), "?") &&
-		!strcmp(csvp_op_name(UINT32_MAX), "?") && !strcmp(csvp_op_name(CSVP_SYNC + 1), "?"));
+		!strcmp(csvp_op_name(UINT32_MAX), "?") && !strcmp(csvp_op_name(CSVP_REMOVEXATTR + 1), "?"));
 }
 
 int main(void)

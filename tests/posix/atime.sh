@@ -1,0 +1,13 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The time of the last read: as relatime; not at all with noatime.
+source "$(dirname "$0")/../lib.sh"
+source "$(dirname "$0")/posix.bash"
+
+single_up 1G
+program atime
+single_umount
+single_mount noatime
+rm -r "$MNT/atime.d"
+program atime never
+single_clean
