@@ -169,6 +169,16 @@ static void watch_silence(struct lm *lm, uint32_t chosen)
 
 /* ---- acting ---- */
 
+/* Our claim is on its way: who comes first is known when it is heard here, as everybody hears it.
+ * Giving it up before would let two that claim at once give up both, again and again. */
+static bool claim_flies(const struct lm *lm)
+{
+	const struct elect_state *own = &lm->elect.members[lm->node].state;
+
+	return lm->step == LM_STEP_CLAIM && !elect_serving(&lm->elect) &&
+		!(own->role == LM_ROLE_TAKING && own->claim == lm->claim);
+}
+
 static void reconsider_cluster(struct lm *lm)
 {
 	uint32_t chosen = elect_choose(&lm->elect);
@@ -187,7 +197,7 @@ static void reconsider_cluster(struct lm *lm)
 	if (lm->step > LM_STEP_CLOSING) {
 		if (!lm->in_group || quorum == GROUP_NOT_QUORATE)
 			lm_drop_role(lm, "this partition has no quorum");
-		else if (chosen && chosen != lm->node)
+		else if (chosen && chosen != lm->node && !claim_flies(lm))
 			lm_drop_role(lm, "another node coordinates");
 	}
 	watch_silence(lm, chosen);

@@ -32,7 +32,10 @@ void lm_drop_role(struct lm *lm, const char *why)
 
 	if (lm->step <= LM_STEP_CLOSING)
 		return;
-	log_warn("this node stops coordinating: %s", why);
+	if (told)
+		log_warn("this node stops coordinating: %s", why);
+	else
+		log_info("this node does not begin to coordinate: %s", why);
 	lm->step = told ? LM_STEP_CLOSING : LM_STEP_NONE;
 	lm->epoch = 0;
 	lm_fence_end_all(lm, -ERR_MOVED);

@@ -152,10 +152,25 @@ static void reply_create(struct fcall *f, struct csvp_in *in)
 		file_free(f->mount, (struct ffile *)(uintptr_t)out.o.fh);
 }
 
+/* Another node made the name after the kernel had looked: with -ESTALE the kernel looks again, and
+ * opens what is there as it does any file (its kind, who may), which an answer here would spare it. */
+static void create_done(struct node_call *call, int status, struct csvp_in *in)
+{
+	struct fcall *f = container_of(call, struct fcall, call);
+
+	if (status == -EEXIST && !(f->open_flags & O_EXCL))
+		status = -ESTALE;
+	if (status)
+		fuse_reply_err(f->req, err_to_errno(status));
+	else
+		reply_create(f, in);
+	fcall_free(f);
+}
+
 void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct fuse_file_info *fi)
 {
-	struct fcall *f = fcall_new(req, CSVP_CREATE, reply_create);
+	struct fcall *f = fcall_new(req, CSVP_CREATE, NULL);
 
 	if (!f)
 		return;
@@ -175,6 +190,8 @@ void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 		body->umask = le32_of(ctx->umask);
 	}
 	csvp_put_bytes(&f->call.msg, name, (uint32_t)strlen(name));
+	f->open_flags = (uint32_t)fi->flags;
 	f->call.modifies = true;
+	f->call.done = create_done;
 	fcall_send(f);
 }

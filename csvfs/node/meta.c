@@ -201,16 +201,30 @@ static void learn_listing(struct meta *m, struct csvp_in *request, struct csvp_i
 	}
 }
 
+/* K4: the request may have been made because of what is kept here and is not true any more. */
+static bool contradicts(unsigned op, int status)
+{
+	return status == -ESTALE || status == -EEXIST || (status == -ENOENT && op != CSVP_LOOKUP);
+}
+
 void meta_learn(struct meta *m, const struct csvp_msg *request, int status, struct csvp_in reply)
 {
 	uint32_t flags = le32_get(reply.hdr->flags);
+	unsigned op = le16_get(reply.hdr->op);
 	struct csvp_in in;
 
-	if (!(flags & (CSVP_KEEP_ATTR | CSVP_KEEP_NAMES)) ||
-		csvp_open(&in, request->data, request->len))
+	if (csvp_open(&in, request->data, request->len))
+		return;
+	if (contradicts(op, status)) {
+		const struct csvp_ino *first = csvp_get(&in, sizeof(*first)); /* each begins with it */
+		if (first)
+			meta_forget(m, le64_get(first->ino));
+		return;
+	}
+	if (!(flags & (CSVP_KEEP_ATTR | CSVP_KEEP_NAMES)))
 		return;
 	pthread_mutex_lock(&m->lock);
-	switch (le16_get(in.hdr->op)) {
+	switch (op) {
 	case CSVP_LOOKUP:
 		learn_lookup(m, &in, status, &reply, flags);
 		break;

@@ -8,6 +8,8 @@
  * K2  What is found here was true when it was asked for: nobody has been told yet of a change that
  *     it does not show.
  * K3  Memory is bounded: what was used longest ago goes first.
+ * K4  An answer that contradicts what is kept may overtake the FORGET: the inode that was asked
+ *     about is forgotten, so that who tries again asks the coordinator.
  *
  * Any thread may look; one lock guards all of it.
  */
@@ -31,7 +33,7 @@ struct meta {
 void meta_init(struct meta *m);
 void meta_done(struct meta *m);
 void meta_clear(struct meta *m);
-/* From the answer to request: keeps what it may. status: 0 or -ENOENT. */
+/* From the answer to request, of the given status: keeps what it may, forgets what it contradicts. */
 void meta_learn(struct meta *m, const struct csvp_msg *request, int status, struct csvp_in reply);
 void meta_forget(struct meta *m, uint64_t ino);
 

@@ -30,10 +30,24 @@ own_image()
 	fio_verify "$1" own --filename="$MNT/own-$1.img" --rw=randwrite --bs=4k --size=12M
 }
 
+# shared NAME SIZE : makes an image that all will write. fio removes and makes anew a file that is
+# shorter than what it will write, and opens it by name twice: each node would have one of its own.
+shared()
+{
+	node 1 truncate -s "$2" "$MNT/$1.img"
+	node 1 stat -c %i "$MNT/$1.img" >"$TMP/$1.ino"
+}
+
+# still_shared NAME : nobody has replaced it
+still_shared()
+{
+	same "inode of $1.img" "$(node 3 stat -c %i "$MNT/$1.img")" "$(<"$TMP/$1.ino")"
+}
+
 # each node a region of one image
 shared_region()
 {
-	fio_verify "$1" region --filename="$MNT/shared.img" --rw=randwrite --bs=4k \
+	fio_verify "$1" region --filename="$MNT/region.img" --rw=randwrite --bs=4k \
 		--offset=$((($1 - 1) * 8))M --size=8M
 }
 
@@ -74,9 +88,12 @@ job()
 	# its holes took no space
 	(($(node 3 stat -c %b "$MNT/vm1.img") <= 40 * 2048)) || fail 'holes were written'
 	at_once own_image
+	shared region $((LAB_NODES * 8))M
 	at_once shared_region
+	shared interleaved 16M
 	at_once shared_interleaved
-	for file in shared interleaved; do
+	for file in region interleaved; do
+		still_shared "$file"
 		want=$(node 1 sha256sum "$MNT/$file.img")
 		for n in 2 3; do
 			same "node $n's checksum of $file" "$(node "$n" sha256sum "$MNT/$file.img")" "$want"
