@@ -28,9 +28,14 @@ int csv_lookup(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len
 	return err;
 }
 
+/* Names that a listing looks at ahead, when it has met an inode that is not cached. Without that each
+ * inode would cost it another run, and the inodes of neighbours lie anywhere. */
+#define AHEAD 32u
+
 struct walk {
 	struct csv_txn *txn;
 	const struct csv_tree *tree;
+	uint32_t nr_ahead; /* looked at since; not 0: it waits */
 	bool want_attr;
 	bool (*fn)(void *arg, const struct csv_dirent *ent, const struct csv_attr *attr);
 	void *arg;
@@ -39,7 +44,7 @@ struct walk {
 static int walk_entry(void *arg, uint64_t key, const void *val, uint32_t len, bool *go_on)
 {
 	const struct csv_dirent_rec *rec = val;
-	const struct walk *w = arg;
+	struct walk *w = arg;
 	struct csv_dirent ent;
 	struct csv_attr attr = { 0 };
 	int err = csv_dirent_check(w->tree, key, val, len);
@@ -50,6 +55,8 @@ static int walk_entry(void *arg, uint64_t key, const void *val, uint32_t len, bo
 		.name_len = rec->name_len, .name = rec->name };
 	if (w->want_attr) {
 		err = csv_inode_get(w->txn, ent.ino, &attr);
+		if (err == -ERR_WAIT || w->nr_ahead) /* what else is wrong is met again */
+			return ++w->nr_ahead < AHEAD ? 0 : -ERR_WAIT;
 		if (err == -ESTALE) {
 			log_error("directory inode %llu: an entry leads to inode %llu, which does not "
 				  "exist (key 0x%llx)",
@@ -77,5 +84,6 @@ int csv_readdir(struct csv_txn *txn, uint64_t dir, uint64_t after, bool want_att
 	if (after >> 63)
 		return 0;
 	csv_inode_tree_get(&d, &tree);
-	return csv_tree_walk(txn, &tree, MAX(after + 1, 256), walk_entry, &w);
+	err = csv_tree_walk(txn, &tree, MAX(after + 1, 256), walk_entry, &w);
+	return w.nr_ahead ? -ERR_WAIT : err;
 }
