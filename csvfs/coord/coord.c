@@ -563,6 +563,7 @@ void coord_stats(const struct coord *coord, struct coord_stats *ret)
 {
 	*ret = coord->stats;
 	ret->nr_inodes = htab_count(&coord->inodes);
+	ret->nr_seen = htab_count(&coord->seen);
 	ret->awaited = coord->awaited;
 	ret->serving = coord->serving;
 	ret->nr_sessions = 0;

@@ -37,6 +37,8 @@ struct coord_cfg {
 	uint32_t node;
 	uint8_t uuid[16];
 	uint32_t recall_ms;  /* how long a callback may stay unanswered; 0 = 10,000 */
+	uint32_t seen_max;   /* inodes of which nodes may keep what they were told; 0 = 262,144. At
+				least 4,096 */
 	bool no_recall;	     /* tests only: the twin without recalls */
 	/* Sends a message to a node, in order; data is copied or sent before it returns. A lost
 	 * connection is not an error: the node will reconnect and resend, or be gone. */
@@ -71,6 +73,7 @@ struct coord_stats {
 	uint64_t requests[CSVP_OP_LIMIT]; /* received, by op */
 	uint64_t recalls, replays;
 	uint64_t nr_inodes; /* with tokens or opens */
+	uint64_t nr_seen;   /* of which nodes may keep what they were told */
 	uint32_t nr_sessions;
 	uint32_t nr_locks, nr_lock_waits;
 	uint64_t awaited; /* mask of nodes that have not reasserted */

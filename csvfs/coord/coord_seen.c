@@ -17,7 +17,7 @@
 #include "util/checked.h"
 #include "util/log.h"
 
-#define SEEN_MAX (256u << 10) /* inodes; about 20 MB */
+#define SEEN_MAX (256u << 10) /* inodes; about 20 MB. Far more than one reply tells of (evict()) */
 #define EVICT_NR 256u
 
 struct seen {
@@ -122,7 +122,13 @@ static void evicted(struct request *r)
 	request_finish(r, 0);
 }
 
-/* Makes room: those that were told about longest ago. */
+static uint64_t seen_max(const struct coord *coord)
+{
+	return coord->cfg.seen_max ? coord->cfg.seen_max : SEEN_MAX;
+}
+
+/* Makes room: those that were told about longest ago. A listing may have told of more than EVICT_NR; of
+ * what the reply says that is about to be sent nothing may go, since the node hears of that before. */
 static void evict(struct coord *coord)
 {
 	struct request *r = request_new_internal(coord, 0);
@@ -131,7 +137,7 @@ static void evict(struct coord *coord)
 		return;
 	r->forgotten = evicted;
 	r->nr_forgets = 1;
-	for (unsigned i = 0; i < EVICT_NR && !list_empty(&coord->seen_lru); i++)
+	for (unsigned i = 0; i < EVICT_NR || htab_count(&coord->seen) > seen_max(coord); i++)
 		forget(r, list_entry(coord->seen_lru.next, struct seen, lru));
 	forget_end(r);
 }
@@ -207,7 +213,7 @@ void seen_grant(struct request *r, int status)
 	}
 	struct csvp_hdr *hdr = csvp_hdr(&r->reply);
 	hdr->flags = le32_of(le32_get(hdr->flags) | flags);
-	if (htab_count(&r->coord->seen) > SEEN_MAX)
+	if (htab_count(&r->coord->seen) > seen_max(r->coord))
 		evict(r->coord);
 }
 
