@@ -4,8 +4,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "util/checked.h"
+#include "util/list.h"
 
 #define NR_CLASSES 10
 #define DEFAULT_CACHED ((size_t)32 << 20)
@@ -17,8 +19,28 @@ struct free_buf {
 	struct free_buf *next;
 };
 
+/*
+ * Buffers of the smallest class are cut from slabs: malloc's own header in front of each would lie in a
+ * page before it, and so make every buffer take two pages. They are mapped, so that the system gets them
+ * back. With a sanitizer each buffer is by itself, so that it sees what is used after it was given back.
+ */
+#if defined(__SANITIZE_ADDRESS__)
+#define SLABS false
+#else
+#define SLABS true
+#endif
+#define SLAB_BYTES ((size_t)256 << 10) /* aligned to that; the first BUF_MIN_BYTES are its struct */
+#define SLAB_BUFS (SLAB_BYTES / BUF_MIN_BYTES - 1)
+
+struct slab {
+	struct list link; /* buf_pool.slabs, while it has a buffer to give */
+	struct free_buf *head;
+	size_t nr_out, nr_cut; /* given out or in the cache; ever given */
+};
+
 struct buf_pool {
 	size_t max_cached;
+	struct list slabs;
 	struct buf_pool_stats stats;
 	struct {
 		struct free_buf *head;
@@ -57,8 +79,76 @@ int buf_pool_new(size_t max_cached, struct buf_pool **ret_pool)
 	if (!pool)
 		return -ENOMEM;
 	pool->max_cached = max_cached ? max_cached : DEFAULT_CACHED;
+	list_init(&pool->slabs);
 	*ret_pool = pool;
 	return 0;
+}
+
+static struct slab *slab_new(void)
+{
+	char *mem = mmap(NULL, 2 * SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t head;
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	head = -(uintptr_t)mem & (SLAB_BYTES - 1);
+	if (head)
+		munmap(mem, head);
+	munmap(mem + head + SLAB_BYTES, SLAB_BYTES - head);
+	return (struct slab *)(mem + head); /* all zeroes */
+}
+
+static void *slab_get(struct buf_pool *pool)
+{
+	struct slab *slab;
+	struct free_buf *b;
+
+	if (list_empty(&pool->slabs)) {
+		slab = slab_new();
+		if (!slab)
+			return NULL;
+		list_add(&pool->slabs, &slab->link);
+	}
+	slab = list_entry(pool->slabs.next, struct slab, link);
+	b = slab->head;
+	if (b)
+		slab->head = b->next;
+	else
+		b = (struct free_buf *)((char *)slab + ++slab->nr_cut * BUF_MIN_BYTES);
+	if (++slab->nr_out == SLAB_BUFS)
+		list_del(&slab->link);
+	return b;
+}
+
+static void slab_put(struct buf_pool *pool, void *buf)
+{
+	struct slab *slab = (struct slab *)((uintptr_t)buf & ~(uintptr_t)(SLAB_BYTES - 1));
+	struct free_buf *b = buf;
+
+	if (slab->nr_out-- == SLAB_BUFS)
+		list_add(&pool->slabs, &slab->link);
+	if (slab->nr_out == 0) {
+		list_del(&slab->link);
+		munmap(slab, SLAB_BYTES);
+		return;
+	}
+	b->next = slab->head;
+	slab->head = b;
+}
+
+static void *mem_get(struct buf_pool *pool, unsigned int class)
+{
+	if (class == 0 && SLABS)
+		return slab_get(pool);
+	return aligned_alloc(BUF_MIN_BYTES, class_bytes(class));
+}
+
+static void mem_put(struct buf_pool *pool, unsigned int class, void *buf)
+{
+	if (class == 0 && SLABS)
+		slab_put(pool, buf);
+	else
+		free(buf);
 }
 
 static void *cache_pop(struct buf_pool *pool, unsigned int class)
@@ -89,7 +179,7 @@ static void cache_drop(struct buf_pool *pool)
 		void *buf;
 
 		while ((buf = cache_pop(pool, class)))
-			free(buf);
+			mem_put(pool, class, buf);
 	}
 }
 
@@ -103,7 +193,7 @@ static void cache_trim(struct buf_pool *pool)
 			if (pool->classes[class].bytes > pool->classes[fullest].bytes)
 				fullest = class;
 		}
-		free(cache_pop(pool, fullest));
+		mem_put(pool, fullest, cache_pop(pool, fullest));
 	}
 }
 
@@ -128,10 +218,10 @@ void *buf_get(struct buf_pool *pool, size_t size)
 	if (buf) {
 		pool->stats.hits++;
 	} else {
-		buf = aligned_alloc(BUF_MIN_BYTES, class_bytes(class));
+		buf = mem_get(pool, class);
 		if (!buf) {
 			cache_drop(pool);
-			buf = aligned_alloc(BUF_MIN_BYTES, class_bytes(class));
+			buf = mem_get(pool, class);
 		}
 	}
 	if (buf)

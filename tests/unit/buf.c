@@ -86,6 +86,59 @@ static void bounded(void)
 	buf_pool_free(pool);
 }
 
+#define NR_SMALL 8192u
+
+/* KiB; sanitizers keep what was freed. */
+static long resident(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	return 0;
+#endif
+	FILE *f = fopen("/proc/self/statm", "r");
+	long all, pages;
+
+	CHECK(f && fscanf(f, "%ld %ld", &all, &pages) == 2);
+	fclose(f);
+	return pages * (4096 / 1024);
+}
+
+/* Small ones take little more memory than their size, in use and when half of them were given back;
+ * none is given out twice. */
+static void small(void)
+{
+	static uint8_t *b[NR_SMALL];
+	long before = resident();
+	struct buf_pool *pool;
+
+	CHECK_OK(buf_pool_new(1 << 20, &pool));
+	for (int round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < NR_SMALL; i++) {
+			if (b[i])
+				continue;
+			b[i] = buf_get(pool, 4096);
+			CHECK(b[i] && (uintptr_t)b[i] % 4096 == 0);
+			memset(b[i], 0, 4096);
+			memcpy(b[i], &i, sizeof(i));
+		}
+		CHECK(resident() - before < (long)NR_SMALL * 4 * 5 / 4);
+		for (uint32_t i = 0; i < NR_SMALL; i++) {
+			CHECK(!memcmp(b[i], &i, sizeof(i)));
+			if (i * 7 % 11 < 6) {
+				memset(b[i], 0xff, 4096);
+				buf_put(pool, b[i], 4096);
+				b[i] = NULL;
+			}
+		}
+	}
+	CHECK(stats(pool).cached_bytes <= 1 << 20);
+	for (uint32_t i = 0; i < NR_SMALL; i++)
+		buf_put(pool, b[i], 4096);
+	CHECK_EQ(stats(pool).used_bytes, 0);
+	CHECK(stats(pool).cached_bytes <= 1 << 20);
+	buf_pool_free(pool);
+	CHECK(resident() - before < 4096); /* all of it is given back */
+}
+
 int main(void)
 {
 	struct buf_pool *pool;
@@ -96,5 +149,6 @@ int main(void)
 	buf_pool_free(pool);
 	buf_pool_free(NULL);
 	bounded();
+	small();
 	return 0;
 }
