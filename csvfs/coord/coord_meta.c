@@ -398,7 +398,8 @@ static int run_close(struct request *r, struct csv_txn *txn)
 
 	if (!err && read_ns)
 		err = csv_inode_was_read(txn, r->ci->hash.key, read_ns, NULL);
-
+	if (!err)
+		err = csv_inode_get(txn, r->ci->hash.key, &r->attr);
 	return err == -ESTALE ? 0 : err;
 }
 
@@ -407,10 +408,12 @@ static void close_done(struct request *r, int status)
 	struct coord_inode *ci = r->ci;
 	uint64_t ino = ci->hash.key;
 	struct coord *coord = r->coord;
+	/* Who removes its name from now on finds it closed, and looks himself. */
+	bool named = status == 0 && r->attr.nlink;
 
 	ci->refs++;
 	request_finish(r, status);
-	if (!ci->opens)
+	if (!ci->opens && !named)
 		orphan_check(coord, ino);
 	ci->refs--;
 	ci_maybe_free(coord, ci);

@@ -1,7 +1,7 @@
 /* libs: util blockdev journal core proto coord */
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The limit on what nodes may keep holds while a directory is listed that is larger, in replies as
- * large as they may be; and coordinator and node agree on what is kept. */
+ * large as they may be; and coordinator and node agree on what is kept. What the close of a file costs. */
 #include "csvfs/coord/coord_internal.h"
 #include "tests/unit/coord_test.h"
 #include "util/checked.h"
@@ -96,6 +96,31 @@ static uint32_t list_part(struct env *v, uint32_t node, uint64_t *after, uint32_
 	return nr;
 }
 
+/* One transaction closes a file that has a name; one without a name is removed then. */
+static void test_close(void)
+{
+	struct coord_stats stats;
+	struct csvp_msg msg;
+	uint64_t ino, before;
+	struct env v;
+
+	env_start(&v);
+	ino = do_create(&v, 1, "f", true);
+	env_settle(&v);
+	before = v.e.fs->drv.runs;
+	CHECK_OK(do_close(&v, 1, ino));
+	msg_begin(&v, &msg, CSVP_STATFS);
+	CHECK_OK(msg_call(&v, 1, &msg, NULL));
+	CHECK_EQ(v.e.fs->drv.runs - before, 2);
+
+	CHECK_OK(do_open(&v, 1, ino));
+	build_name(&v, &msg, CSVP_UNLINK, 1, 0, "f");
+	CHECK_OK(msg_call(&v, 1, &msg, NULL));
+	CHECK_OK(do_close(&v, 1, ino));
+	RUN_UNTIL(&v.e, (env_settle(&v), coord_stats(v.coord, &stats), stats.nr_inodes == 0));
+	env_end(&v);
+}
+
 int main(void)
 {
 	struct coord_stats stats;
@@ -125,5 +150,6 @@ int main(void)
 	CHECK(forgets >= FILES - LIMIT);
 	v.hold_forgets = false;
 	env_end(&v);
+	test_close();
 	return 0;
 }
