@@ -199,6 +199,8 @@ int node_message(struct node *node, const void *data, uint32_t len)
 		return 0;
 	}
 	int status = csvp_status(in.hdr);
+	if (status > 0)
+		return -EPROTO;
 	if (op == CSVP_HELLO)
 		return status ? status : hello_answered(node, &in);
 	if (op == CSVP_REASSERT || op == CSVP_REASSERT_LOCKS)
@@ -207,7 +209,7 @@ int node_message(struct node *node, const void *data, uint32_t len)
 	if (!n)
 		return 0; /* the answer to a first sending, the second one was faster */
 	struct node_call *call = container_of(n, struct node_call, hash);
-	if (op != le16_get(csvp_hdr(&call->msg)->op) || status > 0)
+	if (op != le16_get(csvp_hdr(&call->msg)->op))
 		return -EPROTO;
 	meta_learn(&node->meta, &call->msg, status, in);
 	call_end(call, status, status ? NULL : &in);

@@ -168,13 +168,37 @@ static void learn_lookup(struct meta *m, struct csvp_in *request, int status, st
 		keep_attr(m, attr);
 }
 
+/* The next entry of a listing, and its name. NULL: there is none that is whole. */
+static const struct csvp_dirent *next_entry(struct csvp_in *in, const char **ret_name)
+{
+	const struct csvp_dirent *ent = csvp_get(in, sizeof(*ent));
+	uint32_t len = ent ? le32_get(ent->name_len) : 0;
+
+	*ret_name = len && len <= CSV_NAME_MAX ? csvp_get(in, ALIGN_UP(len, 8u)) : NULL;
+	return *ret_name ? ent : NULL;
+}
+
+/* Whether all of it is entries: what is kept is walked without looking again. */
+static bool listing_is_whole(struct csvp_in in)
+{
+	const char *name;
+
+	while (csvp_left(&in))
+		if (!next_entry(&in, &name))
+			return false;
+	return true;
+}
+
 static void learn_listing(struct meta *m, struct csvp_in *request, struct csvp_in *reply)
 {
+	if (!listing_is_whole(*reply))
+		return;
 	const struct csvp_readdir *b = csvp_get(request, sizeof(*b));
 	struct meta_inode *mi = b ? get_inode(m, le64_get(b->dir)) : NULL;
 	uint32_t len = csvp_left(reply);
 	struct meta_part *part = mi ? malloc(sizeof(*part) + len) : NULL;
 	const struct csvp_dirent *ent;
+	const char *name;
 	struct list *pos, *tmp;
 
 	if (!part)
@@ -190,12 +214,9 @@ static void learn_listing(struct meta *m, struct csvp_in *request, struct csvp_i
 	list_init(&part->link);
 	list_add_tail(&mi->parts, &part->link);
 	m->bytes += sizeof(*part) + len;
-	while ((ent = csvp_get(reply, sizeof(*ent)))) {
-		uint32_t name_len = le32_get(ent->name_len);
-		const char *name = csvp_get(reply, ALIGN_UP((uint64_t)name_len, 8u));
-		if (!name)
-			return;
-		keep_name(m, le64_get(b->dir), name, name_len, le64_get(ent->attr.ino));
+	while ((ent = next_entry(reply, &name))) {
+		keep_name(m, le64_get(b->dir), name, le32_get(ent->name_len),
+			le64_get(ent->attr.ino));
 		if (le32_get(ent->type) & CSVP_DIRENT_KEEP)
 			keep_attr(m, &ent->attr);
 	}
