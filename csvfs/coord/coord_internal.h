@@ -252,7 +252,7 @@ void lock_done(struct coord *coord);
 void lock_hello(struct coord *coord, uint32_t node);
 /* A part of what a node holds. -EPROTO, -ENOMEM. */
 int lock_reassert(struct coord *coord, uint32_t node, struct csvp_in *in);
-/* Before the last REASSERT is answered: -EPROTO for locks on what it has not open. */
+/* Before the last REASSERT is answered: -EPROTO for locks on what it has not told to be open. */
 int lock_reassert_check(struct coord *coord, uint32_t node);
 void lock_reassert_end(struct coord *coord, uint32_t node);
 /* The inode is not open on node any more. The caller holds a reference to ci. */

@@ -348,7 +348,8 @@ int lock_reassert_check(struct coord *coord, uint32_t node)
 	list_for_each (pos, &coord->asserted_locks[node].locks) {
 		const struct lock *lock = list_entry(pos, struct lock, link);
 		const struct coord_inode *ci = ci_find(coord, lock->ino);
-		if (!ci || !(ci->opens & NODE_BIT(node)))
+		/* open by what it tells on this connection: the rest is dropped after this */
+		if (!ci || !(ci->opens & ci->asserted & NODE_BIT(node)))
 			return -EPROTO;
 	}
 	return 0;
