@@ -163,6 +163,8 @@ static int parse_option(struct volume_cfg *cfg, char *name)
 		cfg->no_fence = true;
 	else if (!value && !strcmp(name, "test_no_recall"))
 		cfg->no_recall = true;
+	else if (!value && !strcmp(name, "test_no_purge"))
+		cfg->no_purge = true;
 	else if (value && !strcmp(name, "key"))
 		cfg->key_file = value;
 	else if (value && !strcmp(name, "auth"))

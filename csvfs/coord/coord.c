@@ -138,6 +138,8 @@ static void request_free(struct request *r)
 
 	if (r->in_section)
 		section_leave(r);
+	if (r->inner)
+		inner_leave(r);
 	list_del(&r->link);
 	list_del(&r->all);
 	ci_detach(r);

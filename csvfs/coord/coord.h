@@ -11,10 +11,14 @@
  * C3  A mode is granted in the reply, and recalls are sent, on one ordered channel to the node, so
  *     the node's view is never newer than ours.
  * C4  Mapped space is freed, and a size lowered, only when no node holds a token on the inode.
+ *     But for who asks: EXCL stays, its I/O has ended, and what it asks for next waits for the end.
  * C5  A request that changes something and carries a slot is recorded with its effect in one
  *     transaction (docs/DESIGN.md, 6).
  * C6  Until each node that is expected has reasserted or is gone, nothing but HELLO and REASSERT is
  *     carried out.
+ * C7  A LAYOUT for pages of a mapping, or a new size, from the node that holds EXCL goes on beside the
+ *     section while another node's request is in there: that waits for the token, and the token for
+ *     those pages. One at a time; the request in the section does not go on before they are done.
  *
  * Everything is on the loop of the engine's queue; nothing blocks.
  */

@@ -21,7 +21,7 @@ struct request;
 struct callback {
 	struct list link; /* coord.callbacks */
 	struct coord *coord;
-	enum csvp_op op; /* CSVP_RECALL or CSVP_TIMES */
+	enum csvp_op op; /* CSVP_RECALL, REFRESH, TIMES, FORGET */
 	uint32_t node;
 	uint64_t xid, ino;
 	enum csvp_mode mode; /* to keep */
@@ -39,6 +39,7 @@ struct coord_inode {
 	uint64_t opens;		 /* nodes that have it open */
 	uint64_t asserted;	 /* nodes whose share here is of their present connection */
 	struct list section;	 /* requests; the first is in (C1) */
+	struct list inner;	 /* likewise, of those beside it (C7) */
 	uint64_t recalled;	 /* nodes whose answer the section waits for */
 	bool zeroing;		 /* zero-ahead is under way: COMMITs wait */
 	struct list commits;	 /* those that wait */
@@ -56,7 +57,7 @@ struct coord_inode {
 /* A request from its arrival to its answer. */
 struct request {
 	struct csv_op op;
-	struct list link; /* in a section, commits, lock_waiters or coord.parked */
+	struct list link; /* in a section, inner, commits, lock_waiters or coord.parked */
 	struct list all;  /* coord.requests */
 	struct coord *coord;
 	uint32_t node;
@@ -67,6 +68,9 @@ struct request {
 	const struct op_desc *desc;
 	struct coord_inode *ci; /* when it works on one */
 	bool in_section;
+	bool awaits; /* in the section, until what it recalls is there and nobody is beside it */
+	bool inner; /* works beside the section (C7) */
+	void (*inner_step)(struct request *r); /* how it would; NULL: it must not */
 	uint64_t section_mask; /* of section_enter, while it waits to get in */
 	enum csvp_mode section_mode;
 	bool silent;   /* internal work: nobody is answered */
@@ -198,6 +202,11 @@ void section_enter(struct request *r, uint64_t mask, enum csvp_mode mode,
 void section_recall(struct request *r, uint64_t mask, enum csvp_mode mode,
 	void (*step)(struct request *r, int status));
 void section_leave(struct request *r);
+/* Begins r->inner_step(r) beside the section, behind others there, if that is allowed (C7). */
+bool inner_enter(struct request *r);
+/* r's node has nothing under way on the inode and knows nothing of it any more: step(r, 0). */
+void inner_refresh(struct request *r, void (*step)(struct request *r, int status));
+void inner_leave(struct request *r);
 void token_node_gone(struct coord *coord, uint32_t node);
 /* A node's reassertion begins; at its end what it did not mention is dropped. */
 void token_reassert_begin(struct coord *coord, uint32_t node);

@@ -136,9 +136,11 @@ static void layout_granted(struct request *r)
 /* Who may write in place alone knows the times: nobody else keeps the attributes (coord_seen.c, S3). */
 static void layout_mapped(struct request *r, int status)
 {
+	if (status == 0 && r->inner && r->ci->mode[r->node] != CSVP_EXCL)
+		status = -ERR_STALE; /* it was given up meanwhile: to be asked for as ever */
 	if (status == 0 && request_live(r))
 		ci_set_mode(r->ci, r->node, r->mode);
-	if (status == 0 && r->mode >= CSVP_WRITE)
+	if (status == 0 && r->mode >= CSVP_WRITE && !r->inner)
 		seen_forget(r, ino_of(r), layout_granted);
 	else
 		finish(r, status);
@@ -214,7 +216,7 @@ static void layout_attr(struct request *r, int status)
 		finish(r, status);
 	else if (r->attr.data_kind == 1)
 		data_uninline(r, layout_alloc);
-	else if (r->attr.base) /* the place changes of what others may have cached */
+	else if (r->attr.base && !r->inner) /* the place changes of what others may have cached */
 		section_recall(r, ~NODE_BIT(r->node), CSVP_NONE, layout_alloc);
 	else
 		layout_alloc(r, 0);
@@ -250,6 +252,13 @@ static void layout_entered(struct request *r, int status)
 	section_recall(r, ~NODE_BIT(r->node), r->mode, layout_recalled);
 }
 
+/* Its node has the token that it asks for. */
+static void layout_inner(struct request *r)
+{
+	r->mode = CSVP_EXCL;
+	layout_recalled(r, 0);
+}
+
 void start_layout(struct request *r)
 {
 	const struct csvp_layout *b = r->body;
@@ -266,9 +275,11 @@ void start_layout(struct request *r)
 		return;
 	}
 	int err = ci_attach(r, le64_get(b->ino));
+	if (!err && (le32_get(b->flags) & CSVP_LAYOUT_PAGES) && mode == CSVP_EXCL)
+		r->inner_step = layout_inner;
 	if (err)
 		finish(r, err);
-	else
+	else if (!inner_enter(r))
 		section_enter(r, 0, CSVP_NONE, layout_entered);
 }
 
@@ -534,7 +545,17 @@ static void setattr_attr(struct request *r, int status)
 static void setattr_recalled(struct request *r, int status)
 {
 	r->last_step = false;
-	request_run(r, run_attr, setattr_attr);
+	if (status)
+		finish(r, status);
+	else
+		request_run(r, run_attr, setattr_attr);
+}
+
+/* Its node writes no page back before this is answered (the kernel's FUSE does not, while it changes
+ * a size), and does not give its token up before those are written. */
+static void setattr_inner(struct request *r)
+{
+	inner_refresh(r, setattr_recalled);
 }
 
 /* In order: nobody has a token; what lies past a growing end is zeroed; size and space change. */
@@ -542,9 +563,10 @@ void start_setattr_size(struct request *r)
 {
 	const struct csvp_setattr *b = r->body;
 
+	r->inner_step = setattr_inner;
 	if (le64_get(b->size) > INT64_MAX)
 		finish(r, -EFBIG);
-	else
+	else if (!inner_enter(r))
 		section_enter(r, ALL_NODES, CSVP_NONE, setattr_recalled);
 }
 

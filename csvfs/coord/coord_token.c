@@ -27,6 +27,7 @@ int ci_attach(struct request *r, uint64_t ino)
 		if (!ci)
 			return -ENOMEM;
 		list_init(&ci->section);
+		list_init(&ci->inner);
 		list_init(&ci->commits);
 		list_init(&ci->lock_waiters);
 		lockset_init(&ci->locks);
@@ -41,7 +42,7 @@ void ci_maybe_free(struct coord *coord, struct coord_inode *ci)
 {
 	if (ci->refs || ci->holders || ci->opens || ci->freeing || ci->locks.nr)
 		return;
-	assert(list_empty(&ci->section) && list_empty(&ci->commits));
+	assert(list_empty(&ci->section) && list_empty(&ci->inner) && list_empty(&ci->commits));
 	htab_remove(&coord->inodes, &ci->hash);
 	free(ci);
 }
@@ -79,11 +80,13 @@ static enum csvp_mode compatible(enum csvp_mode held, enum csvp_mode wanted)
 
 static void section_go(struct request *r)
 {
-	if (!r->ci->recalled && r->step) {
-		void (*step)(struct request *, int) = r->step;
-		r->step = NULL;
-		step(r, 0);
-	}
+	void (*step)(struct request *, int) = r->step;
+
+	if (!r->awaits || r->ci->recalled || !list_empty(&r->ci->inner))
+		return;
+	r->awaits = false;
+	r->step = NULL;
+	step(r, 0);
 }
 
 static int run_wrote(struct request *r, struct csv_txn *txn)
@@ -137,14 +140,19 @@ void section_recall(struct request *r, uint64_t mask, enum csvp_mode mode,
 	struct coord *coord = r->coord;
 
 	r->step = step;
+	r->awaits = true;
 	for (uint32_t node = 1; node < NR_NODES; node++) {
 		if (!(ci->holders & mask & NODE_BIT(node)) || coord->cfg.no_recall)
 			continue;
 		enum csvp_mode to = compatible(ci->mode[node], mode);
 		if (to == ci->mode[node])
 			continue;
+		/* Its kernel may have pages under the token, and may not let go of them before this
+		 * is answered. Nobody else has any: it need not give the token up to itself. */
+		bool own = node == r->node && ci->mode[node] == CSVP_EXCL;
 		ci->recalled |= NODE_BIT(node);
-		if (callback_send(r, node, CSVP_RECALL, ci->hash.key, to, recall_done)) {
+		if (callback_send(r, node, own ? CSVP_REFRESH : CSVP_RECALL, ci->hash.key,
+			    own ? CSVP_EXCL : to, recall_done)) {
 			/* The section stays blocked on a node that could not be asked: get rid of it. */
 			log_error("out of memory for a recall from node %u", node);
 			coord->cfg.fence(coord->cfg.arg, node, "no memory to recall its token");
@@ -171,6 +179,82 @@ void section_enter(struct request *r, uint64_t mask, enum csvp_mode mode,
 	r->section_mode = mode;
 }
 
+/* ---- beside the section (C7) ---- */
+
+/* r's node alone holds the token, and whoever is in the section waits until it gives it up. */
+static bool inner_allowed(const struct request *r)
+{
+	const struct coord_inode *ci = r->ci;
+
+	if (!r->inner_step || r->inner || ci->mode[r->node] != CSVP_EXCL || list_empty(&ci->section))
+		return false;
+	return list_entry(ci->section.next, struct request, link)->node != r->node;
+}
+
+static void inner_add(struct request *r)
+{
+	bool first = list_empty(&r->ci->inner);
+
+	r->inner = true;
+	list_add_tail(&r->ci->inner, &r->link);
+	if (first)
+		r->inner_step(r);
+}
+
+bool inner_enter(struct request *r)
+{
+	bool allowed = inner_allowed(r);
+
+	if (allowed)
+		inner_add(r);
+	return allowed;
+}
+
+void inner_leave(struct request *r)
+{
+	struct coord_inode *ci = r->ci;
+
+	r->inner = false;
+	list_del(&r->link);
+	if (!list_empty(&ci->inner)) {
+		struct request *next = list_entry(ci->inner.next, struct request, link);
+		next->inner_step(next);
+	} else if (!list_empty(&ci->section)) {
+		section_go(list_entry(ci->section.next, struct request, link));
+	}
+}
+
+static void refresh_done(struct callback *cb, const struct csvp_recall_reply *reply)
+{
+	struct request *r = cb->r;
+
+	if (reply)
+		note_times(cb->coord, cb->ino, le64_get(reply->wrote_ns));
+	r->step(r, 0);
+}
+
+void inner_refresh(struct request *r, void (*step)(struct request *r, int status))
+{
+	r->step = step;
+	if (callback_send(r, r->node, CSVP_REFRESH, r->ci->hash.key, CSVP_EXCL, refresh_done))
+		step(r, -ENOMEM);
+}
+
+/* Another request is in now: those for pages that it will wait for need not queue behind it. */
+static void inner_take(struct coord_inode *ci)
+{
+	struct list *pos, *tmp;
+
+	list_for_each_safe (pos, tmp, &ci->section) {
+		struct request *r = list_entry(pos, struct request, link);
+		if (pos == ci->section.next || !inner_allowed(r))
+			continue;
+		list_del(&r->link);
+		r->in_section = false;
+		inner_add(r);
+	}
+}
+
 void section_leave(struct request *r)
 {
 	struct coord_inode *ci = r->ci;
@@ -181,6 +265,7 @@ void section_leave(struct request *r)
 	if (list_empty(&ci->section))
 		return;
 	struct request *next = list_entry(ci->section.next, struct request, link);
+	inner_take(ci);
 	section_recall(next, next->section_mask, next->section_mode, next->step);
 }
 

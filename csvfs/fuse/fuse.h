@@ -15,11 +15,13 @@
 
 struct bdev;
 struct bdev_queue;
+struct loop;
 struct node;
 struct fmount;
 
 struct fmount_cfg {
 	struct node *node;
+	struct loop *loop; /* the service thread's */
 	struct bdev *bdev;
 	const char *source;	/* shown in /proc/mounts */
 	const char *mountpoint;
@@ -41,6 +43,10 @@ struct fmount_cfg {
 /* Mounts and starts the workers. Blocks while their queues connect. Errors: -EPERM, -ENOENT (the
  * mount point), -EBUSY, as bdev_queue_open ... */
 int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
+	__attribute__((warn_unused_result, nonnull));
+
+/* For node_cfg.invalidate. -ENOMEM: node_invalidated() will not be called. Any thread. */
+int fmount_purge(struct fmount *mount, uint64_t ino, uint64_t off_bytes, uint64_t len_bytes)
 	__attribute__((warn_unused_result, nonnull));
 
 /* Takes no more requests; returns at once. What is under way goes on: what it waits for (the node's

@@ -16,7 +16,7 @@ struct recv_buf {
 };
 
 /* A request that libfuse 3.14 does not know, on its way as one that it does (fuse_raw.c). */
-enum fuse_as { FUSE_AS_ITSELF, FUSE_AS_TMPFILE, FUSE_AS_STATX };
+enum fuse_as { FUSE_AS_ITSELF, FUSE_AS_TMPFILE, FUSE_AS_STATX, FUSE_AS_INIT, FUSE_AS_PAGES };
 
 struct fworker {
 	struct fmount *mount;
@@ -48,6 +48,13 @@ struct fmount {
 	struct fworker *workers;
 	pthread_mutex_t files_lock;
 	struct list files; /* some may never be closed: a mount can be cut off */
+	/* fuse_purge.c */
+	_Atomic uint32_t nr_purges; /* until node_invalidated() */
+	pthread_mutex_t purge_lock;
+	pthread_cond_t purge_cond;
+	struct list purges;
+	bool purge_quit, purge_started;
+	pthread_t purge_thread;
 };
 
 /* What the kernel has opened: fuse_file_info.fh. */
@@ -101,6 +108,15 @@ void fop_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, stru
 enum fuse_as fraw_prepare(void *mem, size_t len);
 void fraw_answer_statx(fuse_req_t req, const struct csvp_attr *a);
 void fraw_reply_statx(struct fcall *f, struct csvp_in *in);
+
+/* The kernel's INIT offers mappings of files that are opened past the page cache: takes the offer in
+ * the answer. To be called with the session mounted. */
+int fraw_init(struct fmount *m) __attribute__((warn_unused_result));
+
+/* fuse_purge.c */
+int purge_start(struct fmount *m) __attribute__((warn_unused_result));
+void purge_abort(struct fmount *m);
+void purge_stop(struct fmount *m);
 
 /* fuse_xattr.c */
 void fop_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);

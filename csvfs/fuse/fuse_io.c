@@ -56,6 +56,7 @@ void fio_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 	f->io.ni = ffile_of(fi)->ni;
 	f->io.off_bytes = (uint64_t)off;
 	f->io.len_bytes = (uint32_t)size;
+	f->io.paging = w->as == FUSE_AS_PAGES;
 	f->io.done = read_done;
 	w->nr_io++;
 	node_io_submit(&f->io);
@@ -96,7 +97,8 @@ void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 	f->io.off_bytes = (uint64_t)off;
 	f->io.len_bytes = (uint32_t)size;
 	f->io.buf = (void *)(uintptr_t)buf;
-	f->io.append = fi->flags & O_APPEND;
+	f->io.paging = write_in->write_flags & FUSE_WRITE_CACHE;
+	f->io.append = fi->flags & O_APPEND && !f->io.paging;
 	f->io.drop_priv = write_in->write_flags & FUSE_WRITE_KILL_SUIDGID;
 	f->io.done = write_done;
 	w->nr_io++;

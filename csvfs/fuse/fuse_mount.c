@@ -213,6 +213,9 @@ int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
 	m->node = cfg->node;
 	pthread_mutex_init(&m->files_lock, NULL);
 	list_init(&m->files);
+	pthread_mutex_init(&m->purge_lock, NULL);
+	pthread_cond_init(&m->purge_cond, NULL);
+	list_init(&m->purges);
 	m->nr_workers = cfg->nr_workers ? cfg->nr_workers : (uint32_t)MIN(MAX(nr_cpus, 1), 4);
 	if (!(bdev_geom(cfg->bdev).caps & BDEV_GLOBAL_FLUSH) && m->nr_workers > 1) {
 		log_info("a flush of %s covers no other connection: one I/O thread",
@@ -230,6 +233,11 @@ int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
 		goto out;
 	}
 	m->mounted = true;
+	err = fraw_init(m);
+	if (!err)
+		err = purge_start(m);
+	if (err)
+		goto out;
 	int fd = fuse_session_fd(m->se);
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)) {
 		err = -errno;
@@ -255,6 +263,7 @@ out:
 void fmount_quit(struct fmount *m)
 {
 	atomic_store(&m->ended, true);
+	purge_abort(m);
 	for (uint32_t i = 0; i < m->nr_workers; i++) {
 		struct fworker *w = &m->workers[i];
 		w->quit.fn = worker_quit;
@@ -265,7 +274,8 @@ void fmount_quit(struct fmount *m)
 
 bool fmount_is_idle(const struct fmount *m)
 {
-	return atomic_load(&m->nr_running) == 0 && atomic_load(&m->nr_calls) == 0;
+	return atomic_load(&m->nr_running) == 0 && atomic_load(&m->nr_calls) == 0 &&
+		atomic_load(&m->nr_purges) == 0;
 }
 
 void fmount_free(struct fmount *m)
@@ -277,6 +287,7 @@ void fmount_free(struct fmount *m)
 	for (uint32_t i = 0; m->workers && i < m->nr_workers; i++)
 		if (m->workers[i].started)
 			pthread_join(m->workers[i].thread, NULL);
+	purge_stop(m);
 	if (m->mounted)
 		fuse_session_unmount(m->se);
 	for (uint32_t i = 0; m->workers && i < m->nr_workers; i++)
@@ -289,6 +300,8 @@ void fmount_free(struct fmount *m)
 		free(file);
 	}
 	pthread_mutex_destroy(&m->files_lock);
+	pthread_mutex_destroy(&m->purge_lock);
+	pthread_cond_destroy(&m->purge_cond);
 	free(m->workers);
 	free(m);
 }

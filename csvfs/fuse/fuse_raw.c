@@ -5,11 +5,18 @@
  *
  *   TMPFILE (Linux 6.1) is CREATE, with a name of the kernel's making
  *   STATX (Linux 6.6) begins as GETATTR does; its answer has the time of birth
+ *
+ * Besides, what libfuse 3.14 does not hand on of those that it knows:
+ *
+ *   READ without an owner is for the page cache, that is, for a mapping: files are opened past it
+ *   INIT offers and takes flags beyond the 32nd
  */
 #include <errno.h>
 #include <linux/fuse.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "csvfs/fuse/fuse_internal.h"
 
@@ -50,6 +57,53 @@ static_assert(sizeof(struct statx_out) == 32 + 256, "fuse");
 #define SX_BASIC 0x7ffu /* STATX_BASIC_STATS */
 #define SX_BTIME 0x800u
 
+#define INIT_EXT (1u << 30)		   /* of flags: there are flags2 */
+#define INIT2_DIRECT_IO_ALLOW_MMAP (1u << 4) /* of flags2 (Linux 6.6) */
+
+/* Flags of our own go into the answer to INIT that libfuse has made. */
+static ssize_t reply_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	struct fworker *w = fworker_self;
+
+	if (w && w->as == FUSE_AS_INIT && count == 2 && iov[1].iov_len >= sizeof(struct fuse_init_out)) {
+		struct fuse_init_out out;
+		memcpy(&out, iov[1].iov_base, sizeof(out));
+		out.flags |= INIT_EXT;
+		out.flags2 |= INIT2_DIRECT_IO_ALLOW_MMAP;
+		struct iovec two[2] = { iov[0], { &out, sizeof(out) } };
+		return writev(fd, two, 2);
+	}
+	return writev(fd, iov, count);
+}
+
+static ssize_t request_read(int fd, void *buf, size_t len, void *userdata)
+{
+	return read(fd, buf, len);
+}
+
+int fraw_init(struct fmount *m)
+{
+	static const struct fuse_custom_io io = { .writev = reply_writev, .read = request_read };
+
+	return fuse_session_custom_io(m->se, &io, fuse_session_fd(m->se)) ? -ENOMEM : 0;
+}
+
+/* The kernel offers what we take. */
+static bool offers_mmap(const struct fuse_in_header *in, size_t len)
+{
+	const struct fuse_init_in *init = (const struct fuse_init_in *)(const void *)(in + 1);
+
+	return len >= sizeof(*in) + sizeof(*init) && (init->flags & INIT_EXT) &&
+		(init->flags2 & INIT2_DIRECT_IO_ALLOW_MMAP);
+}
+
+static bool is_paging(const struct fuse_in_header *in, size_t len)
+{
+	const struct fuse_read_in *rd = (const struct fuse_read_in *)(const void *)(in + 1);
+
+	return len >= sizeof(*in) + sizeof(*rd) && !(rd->read_flags & FUSE_READ_LOCKOWNER);
+}
+
 enum fuse_as fraw_prepare(void *mem, size_t len)
 {
 	struct fuse_in_header *in = mem;
@@ -62,6 +116,10 @@ enum fuse_as fraw_prepare(void *mem, size_t len)
 		in->opcode = FUSE_GETATTR;
 		return FUSE_AS_STATX;
 	}
+	if (in->opcode == FUSE_INIT && offers_mmap(in, len))
+		return FUSE_AS_INIT;
+	if (in->opcode == FUSE_READ && is_paging(in, len))
+		return FUSE_AS_PAGES;
 	return FUSE_AS_ITSELF;
 }
 

@@ -14,7 +14,7 @@
 
 static enum admit fetch(struct node_io *io, enum csvp_mode mode, uint32_t flags)
 {
-	io->want_mode = mode;
+	io->want_mode = io->paging ? CSVP_EXCL : mode;
 	io->want_flags = flags;
 	io->want_blk = io->off_bytes / NODE_BLK;
 	io->want_nr = DIV_ROUND_UP(io->off_bytes + io->len_bytes, NODE_BLK) - io->want_blk;
@@ -40,6 +40,8 @@ static enum admit admit_read(struct node_io *io)
 	struct node_inode *ni = io->ni;
 	uint64_t off = io->off_bytes, end = off + io->len_bytes;
 
+	if (io->paging && ni->mode != CSVP_EXCL)
+		return fetch(io, CSVP_EXCL, 0);
 	if (ni->mode < CSVP_READ || (ni->is_inline && !io->fresh))
 		return fetch(io, CSVP_READ, 0);
 	if (end > ni->size && ni->mode == CSVP_WRITE && !io->fresh)
@@ -141,7 +143,7 @@ static enum admit admit_write(struct node_io *io)
 	enum admit a;
 
 	io->exclusive = false;
-	if (ni->mode < CSVP_WRITE)
+	if (ni->mode < CSVP_WRITE || (io->paging && ni->mode != CSVP_EXCL))
 		return fetch(io, CSVP_WRITE, 0);
 	/* Once is enough, whatever the answer was. */
 	if (io->drop_priv && ni->has_priv &&
@@ -159,6 +161,17 @@ static enum admit admit_write(struct node_io *io)
 	return a;
 }
 
+/* I/O is held, but this is what the recall waits for (N6). */
+static bool passes(const struct node_io *io)
+{
+	const struct node_inode *ni = io->ni;
+
+	if (!io->paging || !ni->recall_purges)
+		return false;
+	return io->op == NODE_WRITE || (io->off_bytes < ni->purge_off + ni->purge_len &&
+					       ni->purge_off < io->off_bytes + io->len_bytes);
+}
+
 enum admit io_admit(struct node_io *io)
 {
 	struct node_inode *ni = io->ni;
@@ -168,7 +181,7 @@ enum admit io_admit(struct node_io *io)
 	io_reset(io);
 	if (failed)
 		return admit_failed(io, failed);
-	if (ni->recall_pending || ni->excl_busy || (ni->excl_wanted && ni->excl_wanted != io))
+	if (ni->refresh_pending || (ni->recall_pending && !passes(io)) || ni->excl_busy || (ni->excl_wanted && ni->excl_wanted != io))
 		return ADMIT_WAIT;
 	ni->excl_wanted = NULL;
 	a = io->op == NODE_READ ? admit_read(io) : admit_write(io);
@@ -176,6 +189,8 @@ enum admit io_admit(struct node_io *io)
 		return a;
 	if (io->op == NODE_READ && io->len_bytes)
 		inode_was_read(ni);
+	if (io->op == NODE_READ && io->paging && inode_filled(ni, io->off_bytes, io->len_bytes))
+		return admit_failed(io, -ENOMEM);
 	io->counted = true;
 	ni->inflight++;
 	ni->excl_busy = io->exclusive;

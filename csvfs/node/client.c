@@ -190,6 +190,8 @@ int node_message(struct node *node, const void *data, uint32_t len)
 		uint32_t mode = body ? le32_get(body->mode) : CSVP_EXCL;
 		if (op == CSVP_RECALL && mode < CSVP_EXCL)
 			inode_recall(node, in.hdr, le64_get(body->ino), mode);
+		else if (op == CSVP_REFRESH && body)
+			inode_refresh(node, in.hdr, le64_get(body->ino));
 		else if (op == CSVP_FORGET && body)
 			node_forget(node, in.hdr, le64_get(body->ino));
 		else if (op == CSVP_TIMES && body)

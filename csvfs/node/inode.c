@@ -25,6 +25,7 @@ static struct node_inode *inode_new(struct node *node, uint64_t ino)
 	ni->node = node;
 	pthread_mutex_init(&ni->lock, NULL);
 	list_init(&ni->waiters);
+	list_init(&ni->fills);
 	locks_init(ni);
 	htab_insert(&node->inodes, ino, &ni->hash);
 	return ni;
@@ -42,6 +43,12 @@ struct node_inode *node_open(struct node *node, uint64_t ino, bool *ret_first)
 	return ni;
 }
 
+/* Pages that the kernel got. */
+struct fill {
+	struct list link;
+	uint64_t off_bytes, len_bytes;
+};
+
 static void close_answered(struct node_call *call, int status, struct csvp_in *reply)
 {
 	free(call);
@@ -56,7 +63,7 @@ static void close_last(struct loop_work *work)
 
 	pthread_mutex_lock(&node->table_lock);
 	pthread_mutex_lock(&ni->lock);
-	ni->close_waits = ni->recall_pending;
+	ni->close_waits = ni->recall_pending || ni->purging_all || ni->refresh_pending;
 	pthread_mutex_unlock(&ni->lock);
 	if (!ni->close_waits)
 		ni->closing = false;
@@ -86,6 +93,11 @@ static void close_last(struct loop_work *work)
 	}
 	assert(ni->inflight == 0 && list_empty(&ni->waiters));
 	layout_clear(&ni->layout);
+	while (!list_empty(&ni->fills)) { /* it was not waited for: the node has failed */
+		struct fill *fill = list_entry(ni->fills.next, struct fill, link);
+		list_del(&fill->link);
+		free(fill);
+	}
 	locks_done(ni);
 	pthread_mutex_destroy(&ni->lock);
 	free(ni);
@@ -231,19 +243,62 @@ void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wro
 	csvp_free(&msg);
 }
 
-/* The I/O under the token has drained (and the kernel's pages are gone): give it up. */
+int inode_filled(struct node_inode *ni, uint64_t off_bytes, uint64_t len_bytes)
+{
+	ni->paged = !ni->node->cfg.no_purge;
+	if (!ni->recall_purges)
+		return 0;
+	struct fill *fill = malloc(sizeof(*fill));
+	if (!fill)
+		return -ENOMEM;
+	fill->off_bytes = off_bytes;
+	fill->len_bytes = len_bytes;
+	list_add_tail(&ni->fills, &fill->link);
+	return 0;
+}
+
+/* I/O is held from now on: pages apart, what is under way ends. lock held. */
+static void recall_hold(struct node_inode *ni)
+{
+	ni->recall_pending = true;
+	ni->excl_wanted = NULL;
+	inode_settle(ni);
+}
+
+/* Second step: purges where pages were read since it began. Unlocks and returns true if there is
+ * something; node_invalidated() goes on then. */
+static bool purge_next(struct node_inode *ni)
+{
+	struct node *node = ni->node;
+
+	if (list_empty(&ni->fills))
+		return false;
+	struct fill *fill = list_entry(ni->fills.next, struct fill, link);
+	list_del(&fill->link);
+	uint64_t off = ni->purge_off = fill->off_bytes, len = ni->purge_len = fill->len_bytes;
+	free(fill);
+	inode_wake(ni); /* pages there that are being read, too: the purge waits for them */
+	pthread_mutex_unlock(&ni->lock);
+	node->cfg.invalidate(node->cfg.arg, ni->hash.key, off, len);
+	return true;
+}
+
+/* The I/O under the token has drained: give it up, when the kernel has no pages any more. */
 static void recall_apply(struct loop_work *work)
 {
 	struct node_inode *ni = container_of(work, struct node_inode, recall_work);
 	struct node *node = ni->node;
 
-	if (node->cfg.invalidate && !ni->invalidating) {
-		ni->invalidating = true;
-		node->cfg.invalidate(node->cfg.arg, ni->hash.key);
-		return; /* node_invalidated() comes back here */
-	}
-	ni->invalidating = false;
 	pthread_mutex_lock(&ni->lock);
+	if (!ni->recall_pending || ni->inflight) { /* something came between; it will be posted again */
+		ni->recall_posted = false;
+		pthread_mutex_unlock(&ni->lock);
+		return;
+	}
+	if (purge_next(ni))
+		return;
+	if (ni->recall_purges)
+		ni->paged = ni->recall_purges = false;
 	if (ni->mode != CSVP_NONE) /* what we do not have stays so */
 		ni->mode = ni->recall_mode;
 	if (ni->mode == CSVP_NONE)
@@ -265,15 +320,52 @@ void node_invalidated(struct node *node, uint64_t ino)
 	pthread_mutex_lock(&node->table_lock);
 	struct node_inode *ni = inode_find(node, ino);
 	pthread_mutex_unlock(&node->table_lock);
-	if (ni && ni->invalidating)
-		recall_apply(&ni->recall_work);
+	if (!ni)
+		return;
+	pthread_mutex_lock(&ni->lock);
+	if (ni->purging_all) {
+		ni->purging_all = false;
+		recall_hold(ni);
+	} else if (ni->purge_len) {
+		ni->purge_len = 0;
+		ni->recall_posted = false;
+		inode_settle(ni);
+	}
+	pthread_mutex_unlock(&ni->lock);
+}
+
+/* I/O has drained: what it went by is forgotten. */
+static void refresh_apply(struct loop_work *work)
+{
+	struct node_inode *ni = container_of(work, struct node_inode, refresh_work);
+
+	pthread_mutex_lock(&ni->lock);
+	ni->refresh_posted = ni->refresh_pending = false;
+	ni->mode = CSVP_NONE;
+	layout_clear(&ni->layout);
+	uint64_t wrote_ns = ni->wrote_ns;
+	ni->wrote_ns = 0;
+	inode_wake(ni);
+	inode_settle(ni);
+	pthread_mutex_unlock(&ni->lock);
+	recall_reply(ni->node, CSVP_REFRESH, ni->refresh_xid, wrote_ns);
+	if (ni->close_waits)
+		loop_defer(ni->node->cfg.loop, &ni->close_work);
 }
 
 void inode_settle(struct node_inode *ni)
 {
 	if (ni->inflight)
 		return;
-	if (ni->recall_pending) {
+	if (ni->refresh_pending) {
+		if (ni->refresh_posted)
+			return;
+		ni->refresh_posted = true;
+		ni->refresh_work.fn = refresh_apply;
+		loop_post(ni->node->cfg.loop, &ni->refresh_work);
+	} else if (ni->excl_wanted && ni->recall_pending) {
+		inode_wake(ni); /* a page that is written back, and is no whole block */
+	} else if (ni->recall_pending) {
 		if (ni->recall_posted)
 			return;
 		ni->recall_posted = true;
@@ -299,10 +391,34 @@ void inode_recall(struct node *node, const struct csvp_hdr *hdr, uint64_t ino, e
 	 * newest is what this one will believe. */
 	ni->recall_xid = le64_get(hdr->xid);
 	ni->recall_mode = mode;
-	if (!ni->recall_pending) {
-		ni->recall_pending = true;
-		inode_settle(ni);
+	bool purge = ni->paged && !ni->recall_purges;
+	if (purge) {
+		node->stats.purges++;
+		ni->recall_purges = ni->purging_all = true;
+		ni->recall_pending = false;
+		inode_wake(ni);
+	} else if (!ni->recall_pending && !ni->purging_all) {
+		recall_hold(ni);
 	}
+	pthread_mutex_unlock(&ni->lock);
+	if (purge)
+		node->cfg.invalidate(node->cfg.arg, ino, 0, 0);
+}
+
+void inode_refresh(struct node *node, const struct csvp_hdr *hdr, uint64_t ino)
+{
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	pthread_mutex_unlock(&node->table_lock);
+	if (!ni) {
+		recall_reply(node, CSVP_REFRESH, le64_get(hdr->xid), 0);
+		return;
+	}
+	pthread_mutex_lock(&ni->lock);
+	ni->refresh_xid = le64_get(hdr->xid);
+	ni->refresh_pending = true;
+	ni->excl_wanted = NULL;
+	inode_settle(ni);
 	pthread_mutex_unlock(&ni->lock);
 }
 
@@ -337,7 +453,7 @@ int inodes_reassert(struct node *node)
 			break;
 		pthread_mutex_lock(&ni->lock);
 		e->ino = le64_of(n->key);
-		e->mode = le32_of(ni->mode);
+		e->mode = le32_of(ni->paged ? CSVP_EXCL : ni->mode);
 		e->opens = le32_of(1);
 		/* A recall of before may never be repeated, and must not raise what we tell here
 		 * ("read" to "write"): less than we told is always safe. */

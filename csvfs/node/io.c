@@ -55,7 +55,7 @@ static void io_uncount(struct node_io *io)
 	}
 	if (ni->excl_wanted == io)
 		ni->excl_wanted = NULL;
-	if (ni->recall_pending || !list_empty(&ni->waiters))
+	if (ni->recall_pending || ni->refresh_pending || !list_empty(&ni->waiters))
 		inode_settle(ni);
 	pthread_mutex_unlock(&ni->lock);
 }
@@ -321,12 +321,15 @@ static void layout_answered(struct node_call *call, int status, struct csvp_in *
 	struct node_io *io = container_of(call, struct node_io, call);
 	struct node_inode *ni = io->ni;
 
-	if (status) {
-		io_end(io, status);
+	if (status == -ERR_STALE && io->paging) { /* the token went while it was asked about (C7) */
+		io_restart(io);
 		return;
 	}
 	pthread_mutex_lock(&ni->lock);
-	status = layout_apply(io, reply);
+	if (!status)
+		status = layout_apply(io, reply);
+	if (!status && ni->is_inline && io->op == NODE_READ && io->paging)
+		status = inode_filled(ni, io->off_bytes, io->len_bytes);
 	if (status || (ni->is_inline && io->op == NODE_READ)) {
 		pthread_mutex_unlock(&ni->lock);
 		io_end(io, status);
@@ -355,7 +358,7 @@ static void io_fetch(struct node_io *io)
 		body->blk = le64_of(io->want_blk);
 		body->nr = le64_of(io->want_flags ? io->want_nr : LAYOUT_READ_AHEAD_BLKS);
 		body->mode = le32_of(io->want_mode);
-		body->flags = le32_of(io->want_flags);
+		body->flags = le32_of(io->want_flags | (io->paging ? CSVP_LAYOUT_PAGES : 0));
 	}
 	io->call.modifies = false; /* space that is given twice is the same space */
 	io->call.done = layout_answered;
@@ -389,10 +392,10 @@ static bool inline_fits(const struct node_io *io)
 {
 	const struct node_inode *ni = io->ni;
 
-	if (io->op != NODE_WRITE || io->inline_tried || io->len_bytes > INLINE_BYTES ||
+	if (io->op != NODE_WRITE || io->paging || io->inline_tried || io->len_bytes > INLINE_BYTES ||
 		(!io->append && io->off_bytes + io->len_bytes > INLINE_BYTES))
 		return false;
-	return !ni->recall_pending && (ni->mode == CSVP_NONE || ni->is_inline || ni->size == 0);
+	return !ni->recall_pending && !ni->refresh_pending && (ni->mode == CSVP_NONE || ni->is_inline || ni->size == 0);
 }
 
 static void io_write_inline(struct node_io *io)

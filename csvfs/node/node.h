@@ -12,6 +12,11 @@
  *     CSVP_READ and CSVP_EXCL holes, unwritten extents and the size are exact.
  * N4  A read-modify-write (unaligned write, append, a gap past the end) runs alone on its inode.
  * N5  A write is answered after its COMMIT, if it needs one.
+ * N6  The kernel has pages of mappings of an inode only while the coordinator knows CSVP_EXCL to be
+ *     here (`paged`). Before that is given up they are purged, in two steps, since a page that is
+ *     being read or written back keeps a purge waiting: all, while I/O goes on; then, with all other
+ *     I/O held, what was read in meanwhile. A page that is read during the second step waits, unless
+ *     it lies where the purge is just now.
  *
  * Threads: the service thread runs the node's loop and owns calls and connections; each worker owns
  * its bdev queue and the I/O that it began; an inode's mutex guards what both touch and is never
@@ -38,10 +43,12 @@ struct node_cfg {
 	/* Sends to the coordinator that node_connected() spoke of; -ENOTCONN is no error: a
 	 * node_disconnected() and a node_connected() will follow. */
 	int (*send)(void *arg, const void *data, uint32_t len);
-	/* Drop what the kernel caches of ino, then call node_invalidated(). NULL: nothing is cached. */
-	void (*invalidate)(void *arg, uint64_t ino);
+	/* Writes back and drops pages of ino that the kernel has, then calls node_invalidated().
+	 * len_bytes 0: to the end. May be NULL where no I/O is `paging`. */
+	void (*invalidate)(void *arg, uint64_t ino, uint64_t off_bytes, uint64_t len_bytes);
 	void *arg;
 	bool noatime; /* does not tell of reads */
+	bool no_purge; /* tests only: pages stay where they are */
 };
 
 int node_new(const struct node_cfg *cfg, struct node **ret_node)
@@ -61,6 +68,7 @@ int node_message(struct node *node, const void *data, uint32_t len)
 	__attribute__((warn_unused_result, nonnull));
 /* Ends every call and I/O with err (-ERR_FENCED), now and later. */
 void node_fail(struct node *node, int err);
+/* The last cfg.invalidate() of ino is done; also if the inode is closed by now. */
 void node_invalidated(struct node *node, uint64_t ino);
 
 /* ---- calls ---- */
@@ -180,6 +188,7 @@ struct node_io {
 			     * up to whole 4 KiB blocks at both ends (len + 8 KiB) */
 	bool append;	    /* write at the end of file, wherever that is */
 	bool drop_priv;	    /* a write that takes set-user-id and the like away */
+	bool paging;	    /* pages of a mapping are read in or written back (N6) */
 	/* Worker thread. Negative status, or 0 and the number of bytes; read: they begin at
 	 * buf + skip_bytes. May free io. */
 	void (*done)(struct node_io *io, int status, uint32_t nr_bytes, uint32_t skip_bytes);
@@ -223,7 +232,7 @@ void node_sync(struct node_worker *worker, struct node_sync *sync);
 
 struct node_stats {
 	uint64_t calls[CSVP_OP_LIMIT]; /* sent, first time */
-	uint64_t resent, recalls, reconnects;
+	uint64_t resent, recalls, reconnects, purges;
 	uint64_t io_ops[2], io_bytes[2]; /* by enum node_io_op */
 	uint64_t nr_inodes, outstanding;
 	bool connected;

@@ -29,13 +29,18 @@ struct node_inode {
 	struct list waiters;
 	struct list lock_uses;
 	uint64_t wrote_ns, read_ns;
-	bool recall_pending;
+	bool recall_pending; /* I/O is held (but see N6) */
 	enum csvp_mode recall_mode;
+	bool paged;		/* N6 */
+	bool recall_purges;	/* the recall takes EXCL from under pages */
+	bool purging_all;	/* first step: cfg.invalidate() runs, I/O goes on */
+	uint64_t purge_off, purge_len; /* second step: where it runs; len 0 = not now */
+	struct list fills;	/* struct fill: pages that were read since the purge began */
+	bool refresh_pending, refresh_posted; /* all I/O is held */
 	/* service thread: */
-	uint64_t recall_xid;
-	bool invalidating;
+	uint64_t recall_xid, refresh_xid;
 	bool close_waits; /* for the recall that is pending */
-	struct loop_work recall_work, close_work;
+	struct loop_work recall_work, refresh_work, close_work;
 	bool recall_posted; /* under lock */
 	bool closing;	    /* close_work is posted; under node.table_lock */
 	struct lockset locks;	/* that were granted; service thread */
@@ -68,6 +73,8 @@ struct node {
 /* inode.c */
 struct node_inode *inode_find(struct node *node, uint64_t ino); /* table_lock held */
 void inode_recall(struct node *node, const struct csvp_hdr *hdr, uint64_t ino, enum csvp_mode mode);
+/* What is known under the token is not true any more; it stays here, to be asked about anew. */
+void inode_refresh(struct node *node, const struct csvp_hdr *hdr, uint64_t ino);
 void inode_times(struct node *node, const struct csvp_hdr *hdr, uint64_t ino);
 /* Answers a callback. */
 void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns);
@@ -78,6 +85,9 @@ void inodes_fail(struct node *node);
 void inode_wake(struct node_inode *ni);
 /* lock held: the count fell or a hindrance went away. */
 void inode_settle(struct node_inode *ni);
+/* lock held: the kernel gets pages of this range now, under CSVP_EXCL (N6). -ENOMEM: it must not. */
+int inode_filled(struct node_inode *ni, uint64_t off_bytes, uint64_t len_bytes)
+	__attribute__((warn_unused_result));
 void inode_wrote(struct node_inode *ni);
 void inode_was_read(struct node_inode *ni);
 

@@ -162,6 +162,7 @@ const char *csvp_op_name(unsigned op)
 		[CSVP_RECALL] = "RECALL",
 		[CSVP_TIMES] = "TIMES",
 		[CSVP_FORGET] = "FORGET",
+		[CSVP_REFRESH] = "REFRESH",
 	};
 	return op < CSVP_OP_LIMIT && names[op] ? names[op] : "?";
 }

@@ -55,6 +55,7 @@ enum csvp_op {
 	CSVP_RECALL = 64, /* callback: csvp_recall -> csvp_recall_reply */
 	CSVP_TIMES,	  /* callback: csvp_ino -> csvp_recall_reply; the token stays */
 	CSVP_FORGET,	  /* callback: csvp_recall -> csvp_recall_reply; xid 0 = no answer */
+	CSVP_REFRESH,	  /* callback: csvp_recall -> csvp_recall_reply; I/O ends, layouts go, EXCL stays */
 	CSVP_OP_LIMIT
 };
 
@@ -187,6 +188,7 @@ struct csvp_close {
 #define CSVP_LAYOUT_ALLOC 1u	  /* allocate holes of the range, unwritten (way 2) */
 #define CSVP_LAYOUT_ZERO_AHEAD 2u /* allocate, zero, map as written (way 3) */
 #define CSVP_LAYOUT_DROP_PRIV 4u  /* take set-user-id and the like away first */
+#define CSVP_LAYOUT_PAGES 8u	  /* for pages of a mapping, which a recall must not keep waiting */
 struct csvp_layout {
 	struct le64 ino;
 	struct le64 blk, nr; /* range of interest, 4 KiB blocks; nr 0 = only the token and size */

@@ -193,6 +193,7 @@ struct json_object *status_json(struct volume *vol)
 	add_u64(io, "write_bytes", ns.io_bytes[NODE_WRITE]);
 	add_u64(io, "open_inodes", ns.nr_inodes);
 	add_u64(io, "recalls", ns.recalls);
+	add_u64(io, "purges", ns.purges);
 	add_u64(io, "calls_outstanding", ns.outstanding);
 	add_u64(io, "calls_resent", ns.resent);
 	add_u64(io, "calls_spared", ns.meta_hits);

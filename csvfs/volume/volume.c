@@ -150,6 +150,15 @@ static const struct lm_ops lock_ops = {
 	.step_down = role_step_down,
 };
 
+static void invalidate(void *arg, uint64_t ino, uint64_t off_bytes, uint64_t len_bytes)
+{
+	struct volume *vol = arg;
+
+	/* Without it a recall is not answered: this node is evicted for that in the end. */
+	if (!vol->mount || fmount_purge(vol->mount, ino, off_bytes, len_bytes))
+		log_error("out of memory to have pages of inode %llu dropped", (unsigned long long)ino);
+}
+
 static int join(struct volume *vol)
 {
 	char host[64] = "?", *why = NULL;
@@ -181,6 +190,8 @@ static int join(struct volume *vol)
 		.loop = vol->loop,
 		.bdev = vol->bdev,
 		.send = channel_to_coordinator,
+		.invalidate = invalidate,
+		.no_purge = vol->cfg.no_purge,
 		.arg = vol,
 		.noatime = vol->cfg.readonly ||
 			(vol->cfg.mount_flags && strstr(vol->cfg.mount_flags, "noatime")),
@@ -253,6 +264,7 @@ static void first_answer(struct node_call *call, int status, struct csvp_in *rep
 	}
 	struct fmount_cfg cfg = {
 		.node = vol->node,
+		.loop = vol->loop,
 		.bdev = vol->bdev,
 		.source = bdev_name(vol->bdev),
 		.mountpoint = vol->cfg.mountpoint,

@@ -29,7 +29,7 @@ struct volume_cfg {
 	const char *mount_flags; /* as fmount_cfg.flags */
 	bool allow_other;
 	bool fuse_debug;
-	bool no_fence, no_recall; /* tests only: twins with the mechanism off */
+	bool no_fence, no_recall, no_purge; /* tests only: twins with the mechanism off */
 	uint32_t nr_workers;
 	uint32_t recall_ms, lease_ms; /* 0 = default */
 	uint32_t transport_timeout_ms;
