@@ -181,10 +181,15 @@ enum admit io_admit(struct node_io *io)
 	io_reset(io);
 	if (failed)
 		return admit_failed(io, failed);
-	if (ni->refresh_pending || (ni->recall_pending && !passes(io)) || ni->excl_busy || (ni->excl_wanted && ni->excl_wanted != io))
+	if (ni->refresh_pending || (ni->recall_pending && !passes(io)))
 		return ADMIT_WAIT;
+	if (ni->excl_busy || (ni->excl_wanted && ni->excl_wanted != io))
+		return ADMIT_WAIT;
+	bool others_wait = ni->excl_wanted == io;
 	ni->excl_wanted = NULL;
 	a = io->op == NODE_READ ? admit_read(io) : admit_write(io);
+	if (a == ADMIT_FETCH && others_wait)
+		inode_wake(ni); /* that may take long, and pages among them may be waited for (N6) */
 	if (a != ADMIT || io->status)
 		return a;
 	if (io->op == NODE_READ && io->len_bytes)

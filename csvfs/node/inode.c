@@ -363,16 +363,14 @@ void inode_settle(struct node_inode *ni)
 		ni->refresh_posted = true;
 		ni->refresh_work.fn = refresh_apply;
 		loop_post(ni->node->cfg.loop, &ni->refresh_work);
-	} else if (ni->excl_wanted && ni->recall_pending) {
-		inode_wake(ni); /* a page that is written back, and is no whole block */
-	} else if (ni->recall_pending) {
-		if (ni->recall_posted)
-			return;
+		return;
+	}
+	if (!ni->recall_pending || ni->recall_purges) /* pages pass a recall (N6) */
+		inode_wake(ni);
+	if (ni->recall_pending && !ni->recall_posted) {
 		ni->recall_posted = true;
 		ni->recall_work.fn = recall_apply;
 		loop_post(ni->node->cfg.loop, &ni->recall_work);
-	} else {
-		inode_wake(ni);
 	}
 }
 
