@@ -84,7 +84,20 @@ static int run_create(struct request *r, struct csv_txn *txn)
 	if (!err && list)
 		err = csv_acl_inherit(txn, le64_get(b->dir), r->attr.ino, le32_get(b->umask),
 			&r->attr);
-	return err;
+	r->attr2 = (struct csv_attr){ 0 };
+	return err ? err : csv_inode_get(txn, le64_get(b->dir), &r->attr2);
+}
+
+/* The directory's attributes, too: its node has to forget those that it had, and needs them for the next
+ * name. An answer that is given again is without them. */
+static void reply_create(struct request *r)
+{
+	struct csvp_attr *out;
+
+	reply_attr(r);
+	out = r->attr2.ino ? csvp_put(&r->reply, sizeof(*out)) : NULL;
+	if (out)
+		csvp_put_attr(out, &r->attr2);
 }
 
 static void after_create(struct request *r)
@@ -440,7 +453,7 @@ const struct op_desc coord_ops[CSVP_OP_LIMIT] = {
 	[CSVP_GETATTR] = { sizeof(struct csvp_getattr), start_getattr, .reply = reply_attr },
 	[CSVP_SETATTR] = { sizeof(struct csvp_setattr), start_setattr, .reply = reply_attr,
 		.once = true },
-	[CSVP_CREATE] = { sizeof(struct csvp_create), .run = run_create, .reply = reply_attr,
+	[CSVP_CREATE] = { sizeof(struct csvp_create), .run = run_create, .reply = reply_create,
 		.after = after_create, .once = true },
 	[CSVP_LINK] = { sizeof(struct csvp_name), .run = run_link, .reply = reply_attr,
 		.once = true },

@@ -204,6 +204,11 @@ void seen_grant(struct request *r, int status)
 		if (!status && grant_attr(r, r->attr.ino))
 			flags |= CSVP_KEEP_ATTR;
 		break;
+	case CSVP_CREATE: /* what was made, and its directory */
+		if (!status && r->attr2.ino && grant_attr(r, r->attr.ino) &&
+			grant_attr(r, r->attr2.ino))
+			flags |= CSVP_KEEP_ATTR;
+		break;
 	case CSVP_READDIR:
 		if (status || !grant(r, le64_get(((const struct csvp_readdir *)r->body)->dir)))
 			break;

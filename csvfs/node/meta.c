@@ -255,6 +255,12 @@ void meta_learn(struct meta *m, const struct csvp_msg *request, int status, stru
 			keep_attr(m, attr);
 		break;
 	}
+	case CSVP_CREATE: { /* what was made, and its directory */
+		const struct csvp_attr *attr;
+		while (!status && (attr = csvp_get(&reply, sizeof(*attr))))
+			keep_attr(m, attr);
+		break;
+	}
 	case CSVP_READDIR:
 		if (!status)
 			learn_listing(m, &in, &reply);

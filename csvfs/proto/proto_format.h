@@ -26,7 +26,8 @@ enum csvp_op {
 	CSVP_LOOKUP,	   /* csvp_name -> csvp_attr */
 	CSVP_GETATTR,	   /* csvp_getattr -> csvp_attr */
 	CSVP_SETATTR,	   /* csvp_setattr -> csvp_attr */
-	CSVP_CREATE,	   /* csvp_create, name, target -> csvp_attr; no name: an open file without */
+	CSVP_CREATE,	   /* csvp_create, name, target -> csvp_attr, and mostly the directory's
+			      csvp_attr; no name: an open file without */
 	CSVP_LINK,	   /* csvp_name (arg: inode), name -> csvp_attr */
 	CSVP_UNLINK,	   /* csvp_name (arg: 1 = directory), name -> csvp_attr */
 	CSVP_RENAME,	   /* csvp_rename, name, new name -> nothing */
@@ -61,8 +62,8 @@ enum csvp_op {
 
 #define CSVP_REPLY 1u
 #define CSVP_LAST 2u
-/* Of a reply: until a FORGET comes for the inode, the node may keep the attributes (LOOKUP, GETATTR),
- * and what is said of names: of one, also that it is not there (LOOKUP), or of a part of the listing
+/* Of a reply: until a FORGET comes for the inode, the node may keep the attributes (LOOKUP, GETATTR,
+ * CREATE), and what is said of names: of one, also that it is not there (LOOKUP), or of a part of the listing
  * (READDIR). */
 #define CSVP_KEEP_ATTR 4u
 #define CSVP_KEEP_NAMES 8u

@@ -137,6 +137,46 @@ static void test_names(void)
 	env_end(&v);
 }
 
+/* Who makes a file is told of that and of its directory, and hears of later changes to both; but not when
+ * it is told again. */
+static void test_create(void)
+{
+	struct env v;
+	struct csvp_msg msg;
+	struct csvp_in in;
+	struct sent *s;
+	uint64_t answer, xid;
+
+	env_start(&v);
+	for (int again = 0; again < 2; again++) {
+		build_create(&v, &msg, 1, "f", S_IFREG | 0644, "", false);
+		put_slot(&msg, 0, 1);
+		CHECK_OK(msg_call(&v, 2, &msg, &s));
+		CHECK_OK(csvp_open(&in, s->data, s->len));
+		CHECK_EQ(flags_of(s), again ? 0 : CSVP_KEEP_ATTR);
+		CHECK_EQ(csvp_left(&in), (again ? 1 : 2) * sizeof(struct csvp_attr));
+		uint64_t ino = le64_get(((const struct csvp_attr *)in.pos)[0].ino);
+		if (!again) {
+			const struct csvp_attr *dir = (const struct csvp_attr *)in.pos + 1;
+			CHECK_EQ(le64_get(dir->ino), 1);
+			CHECK_EQ(le64_get(dir->size), 1);
+		}
+		free(s);
+		v.hold_forgets = true;
+		for (uint64_t changed = 1; !again && changed <= ino; changed += ino - 1) {
+			build_setattr(&v, &msg, changed, CSV_SET_MODE, 0, 0);
+			xid = v.xid;
+			CHECK_OK(msg_post(&v, 1, &msg));
+			csvp_free(&msg);
+			CHECK_EQ(told(&v, 2, &answer), changed);
+			recall_answer(&v, 2, CSVP_FORGET, answer, 0);
+			CHECK_OK(msg_wait(&v, 1, xid, NULL));
+		}
+		v.hold_forgets = false;
+	}
+	env_end(&v);
+}
+
 /* Nobody keeps the attributes of what may be written in place, and a writer begins after they forgot. */
 static void test_writer(void)
 {
@@ -197,6 +237,7 @@ int main(void)
 {
 	test_change();
 	test_names();
+	test_create();
 	test_writer();
 	test_gone();
 	return 0;
