@@ -395,7 +395,8 @@ static bool inline_fits(const struct node_io *io)
 	if (io->op != NODE_WRITE || io->paging || io->inline_tried || io->len_bytes > INLINE_BYTES ||
 		(!io->append && io->off_bytes + io->len_bytes > INLINE_BYTES))
 		return false;
-	return !ni->recall_pending && !ni->refresh_pending && (ni->mode == CSVP_NONE || ni->is_inline || ni->size == 0);
+	return !ni->recall_pending && !ni->refresh_pending &&
+		(ni->mode == CSVP_NONE || ni->is_inline || ni->size == 0);
 }
 
 static void io_write_inline(struct node_io *io)

@@ -124,7 +124,7 @@ on_all(f'm = mapped("over", {SIZE})', others)
 for node in others:
     mine = f'lambda i: i * {SIZE // nr} + {node.number} * 8'
     node.begin(f'count(m, {mine}, {nr}, {4 * ROUNDS}, {node.number})', 'eval')
-time.sleep(0.3)
+wait_for(20, lambda: any(n[number]['open("over", "rb").read()']), 'stores seen on the coordinator')
 kill_mount(n[number])
 counts = {node.number: node.end() for node in others}
 for reader in others:

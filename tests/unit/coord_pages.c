@@ -130,21 +130,34 @@ static uint64_t refresh_wait(struct env *v, uint32_t node)
 	return xid;
 }
 
+/* The holder sets a size, and asks for pages while that is under way. */
+struct resize {
+	uint64_t xid, refresh, pages;
+};
+
+static struct resize begin_size(struct pages *p, uint64_t size)
+{
+	struct resize r;
+
+	begin(p);
+	r.xid = post_size(&p->v, 1, p->ino, size);
+	r.refresh = refresh_wait(&p->v, 1);
+	r.pages = post_layout(&p->v, 1, p->ino, 0, CSVP_EXCL, PAGES);
+	return r;
+}
+
 /* A size that the holder sets: it has nothing under way meanwhile, and keeps the token. */
 static void test_size(void)
 {
 	struct pages p;
+	struct resize r = begin_size(&p, 12345);
 
-	begin(&p);
-	uint64_t xid = post_size(&p.v, 1, p.ino, 12345);
-	uint64_t refresh = refresh_wait(&p.v, 1);
-	/* pages that come meanwhile wait for it, not for the reader */
-	uint64_t pages = post_layout(&p.v, 1, p.ino, 0, CSVP_EXCL, PAGES);
-	CHECK(!is_answered(&p.v, 1, xid));
-	CHECK(!is_answered(&p.v, 1, pages));
-	recall_answer(&p.v, 1, CSVP_REFRESH, refresh, 0);
-	CHECK_OK(msg_wait(&p.v, 1, xid, NULL));
-	CHECK_OK(msg_wait(&p.v, 1, pages, NULL));
+	/* the pages wait for it, not for the reader */
+	CHECK(!is_answered(&p.v, 1, r.xid));
+	CHECK(!is_answered(&p.v, 1, r.pages));
+	recall_answer(&p.v, 1, CSVP_REFRESH, r.refresh, 0);
+	CHECK_OK(msg_wait(&p.v, 1, r.xid, NULL));
+	CHECK_OK(msg_wait(&p.v, 1, r.pages, NULL));
 	end(&p, 12345);
 }
 
@@ -153,16 +166,13 @@ static void test_size(void)
 static void test_size_and_recall(void)
 {
 	struct pages p;
+	struct resize r = begin_size(&p, 54321);
 
-	begin(&p);
-	uint64_t xid = post_size(&p.v, 1, p.ino, 54321);
-	uint64_t refresh = refresh_wait(&p.v, 1);
-	uint64_t pages = post_layout(&p.v, 1, p.ino, 0, CSVP_EXCL, PAGES);
 	recall_answer(&p.v, 1, CSVP_RECALL, p.recall, 0);
 	CHECK(!is_answered(&p.v, 2, p.reader));
-	recall_answer(&p.v, 1, CSVP_REFRESH, refresh, 0);
-	CHECK_OK(msg_wait(&p.v, 1, xid, NULL));
-	CHECK_EQ(msg_wait(&p.v, 1, pages, NULL), -ERR_STALE);
+	recall_answer(&p.v, 1, CSVP_REFRESH, r.refresh, 0);
+	CHECK_OK(msg_wait(&p.v, 1, r.xid, NULL));
+	CHECK_EQ(msg_wait(&p.v, 1, r.pages, NULL), -ERR_STALE);
 	CHECK_OK(msg_wait(&p.v, 2, p.reader, NULL));
 	CHECK_EQ(size_of(&p.v, p.ino), 54321);
 	env_end(&p.v);
