@@ -30,38 +30,30 @@ static void callback_late(struct ev_loop *ev, ev_timer *timer, int revents)
 	cb->coord->cfg.fence(cb->coord->cfg.arg, cb->node, "it did not answer a recall in time");
 }
 
-static int callback_put(struct coord *coord, uint32_t node, enum csvp_op op, uint64_t xid,
+/* Takes no memory of its own: what a node must be told cannot be lost here. What the channel loses it
+ * loses with the connection, after which the node begins anew. */
+static void callback_put(struct coord *coord, uint32_t node, enum csvp_op op, uint64_t xid,
 	uint64_t ino, enum csvp_mode mode)
 {
-	struct csvp_msg msg;
+	struct {
+		struct csvp_hdr hdr;
+		struct csvp_recall body;
+	} msg = { .body = { .ino = le64_of(ino), .mode = le32_of(mode) } };
 
-	csvp_begin(&msg, op, 0, 0, xid);
-	struct csvp_recall *body = csvp_put(&msg, sizeof(*body));
-	if (body) {
-		body->ino = le64_of(ino);
-		body->mode = le32_of(mode);
-	}
-	int err = csvp_finish(&msg);
-	if (!err) {
-		csvp_hdr(&msg)->epoch = le64_of(coord->cfg.epoch);
-		coord->cfg.send(coord->cfg.arg, node, msg.data, msg.len);
-	}
-	csvp_free(&msg);
-	return err;
+	csvp_hdr_init(&msg.hdr, op, 0, 0, xid);
+	msg.hdr.len = le32_of(sizeof(msg));
+	msg.hdr.epoch = le64_of(coord->cfg.epoch);
+	coord->cfg.send(coord->cfg.arg, node, &msg, sizeof(msg));
 }
 
 static void callback_transmit(struct callback *cb)
 {
-	if (callback_put(cb->coord, cb->node, cb->op, cb->xid, cb->ino, cb->mode))
-		log_warn("a callback to node %u was not sent: no memory", cb->node); /* its timer will tell */
+	callback_put(cb->coord, cb->node, cb->op, cb->xid, cb->ino, cb->mode);
 }
 
 void callback_tell(struct coord *coord, uint32_t node, enum csvp_op op, uint64_t ino)
 {
-	if (callback_put(coord, node, op, 0, ino, CSVP_NONE)) {
-		log_error("out of memory to tell node %u something", node);
-		coord->cfg.fence(coord->cfg.arg, node, "no memory to tell it what it must know");
-	}
+	callback_put(coord, node, op, 0, ino, CSVP_NONE);
 }
 
 int callback_send(struct request *r, uint32_t node, enum csvp_op op, uint64_t ino,

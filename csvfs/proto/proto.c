@@ -7,19 +7,25 @@
 #include "util/checked.h"
 #include "util/err.h"
 
+void csvp_hdr_init(struct csvp_hdr *hdr, enum csvp_op op, uint32_t flags, int status, uint64_t xid)
+{
+	*hdr = (struct csvp_hdr){
+		.magic = le32_of(CSVP_MAGIC),
+		.version = le16_of(CSVP_VERSION),
+		.op = le16_of(op),
+		.flags = le32_of(flags),
+		.status = le32_of((uint32_t)status),
+		.xid = le64_of(xid),
+		.slot = le16_of(CSVP_NO_SLOT),
+	};
+}
+
 void csvp_begin(struct csvp_msg *msg, enum csvp_op op, uint32_t flags, int status, uint64_t xid)
 {
 	*msg = (struct csvp_msg){ 0 };
 	struct csvp_hdr *hdr = csvp_put(msg, sizeof(*hdr));
-	if (!hdr)
-		return;
-	hdr->magic = le32_of(CSVP_MAGIC);
-	hdr->version = le16_of(CSVP_VERSION);
-	hdr->op = le16_of(op);
-	hdr->flags = le32_of(flags);
-	hdr->status = le32_of((uint32_t)status);
-	hdr->xid = le64_of(xid);
-	hdr->slot = le16_of(CSVP_NO_SLOT);
+	if (hdr)
+		csvp_hdr_init(hdr, op, flags, status, xid);
 }
 
 void *csvp_put(struct csvp_msg *msg, uint32_t len)

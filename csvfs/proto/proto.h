@@ -15,6 +15,8 @@ struct csvp_msg {
 	uint8_t *data;
 };
 
+/* Every field but len and epoch, which stay 0. */
+void csvp_hdr_init(struct csvp_hdr *hdr, enum csvp_op op, uint32_t flags, int status, uint64_t xid);
 /* Starts a message; header fields but len are set from the arguments. Check msg->failed at the end
  * (csvp_finish). */
 void csvp_begin(struct csvp_msg *msg, enum csvp_op op, uint32_t flags, int status, uint64_t xid);
