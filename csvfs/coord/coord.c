@@ -10,15 +10,39 @@
 
 #define RECALL_MS 10000u
 #define NR_SLOTS 62u
+#define SPARE_CALLBACKS 64u /* one to each node */
 
 /* ---- callbacks ---- */
+
+static void callback_free(struct coord *coord, struct callback *cb)
+{
+	if (coord->nr_spare == SPARE_CALLBACKS) {
+		free(cb);
+		return;
+	}
+	list_add_tail(&coord->spare, &cb->link);
+	coord->nr_spare++;
+}
+
+/* A node that cannot be asked has to be fenced: memory that is short for a moment is no reason. */
+static struct callback *callback_alloc(struct coord *coord)
+{
+	struct callback *cb = malloc(sizeof(*cb));
+
+	if (cb || !coord->nr_spare)
+		return cb;
+	cb = list_entry(coord->spare.next, struct callback, link);
+	list_del(&cb->link);
+	coord->nr_spare--;
+	return cb;
+}
 
 static void callback_end(struct callback *cb, const struct csvp_recall_reply *reply)
 {
 	ev_timer_stop(loop_ev(cb->coord->loop), &cb->timer);
 	list_del(&cb->link);
 	cb->done(cb, reply);
-	free(cb);
+	callback_free(cb->coord, cb);
 }
 
 static void callback_late(struct ev_loop *ev, ev_timer *timer, int revents)
@@ -60,7 +84,7 @@ int callback_send(struct request *r, uint32_t node, enum csvp_op op, uint64_t in
 	enum csvp_mode mode, void (*done)(struct callback *, const struct csvp_recall_reply *))
 {
 	struct coord *coord = r->coord;
-	struct callback *cb = calloc(1, sizeof(*cb));
+	struct callback *cb = callback_alloc(coord);
 
 	if (!cb)
 		return -ENOMEM;
@@ -490,7 +514,16 @@ int coord_new(const struct coord_cfg *cfg, uint64_t expected, struct coord **ret
 	list_init(&coord->requests);
 	list_init(&coord->parked);
 	list_init(&coord->callbacks);
+	list_init(&coord->spare);
 	lock_init(coord);
+	while (coord->nr_spare < SPARE_CALLBACKS) {
+		struct callback *cb = malloc(sizeof(*cb));
+		if (!cb) {
+			coord_free(coord);
+			return -ENOMEM;
+		}
+		callback_free(coord, cb);
+	}
 	*ret_coord = coord;
 	return 0;
 }
@@ -528,6 +561,11 @@ void coord_free(struct coord *coord)
 	while (!list_empty(&coord->callbacks)) {
 		struct callback *cb = list_entry(coord->callbacks.next, struct callback, link);
 		ev_timer_stop(loop_ev(coord->loop), &cb->timer);
+		list_del(&cb->link);
+		free(cb);
+	}
+	while (!list_empty(&coord->spare)) {
+		struct callback *cb = list_entry(coord->spare.next, struct callback, link);
 		list_del(&cb->link);
 		free(cb);
 	}

@@ -149,6 +149,8 @@ struct coord {
 	uint64_t awaited; /* C6 */
 	bool serving;
 	struct list requests, parked, callbacks;
+	struct list spare; /* callbacks for when memory is short: SPARE_CALLBACKS of them at rest */
+	uint32_t nr_spare;
 	struct list lock_waits; /* requests, of all inodes */
 	struct lockset asserted_locks[NR_NODES]; /* told so far, until the last REASSERT */
 	uint32_t nr_locks[NR_NODES], nr_lock_waits[NR_NODES];
