@@ -6,6 +6,12 @@
  *     thread (the rest); no thread waits for it.
  * F2  A WRITE's payload lies page-aligned in the buffer that it was received in and goes to the
  *     device from there; the request owns that buffer until it is answered.
+ * F3  As many workers watch the FUSE device as there is work for: each request wakes all who watch.
+ *     One who finds BATCH requests in a row calls the next one; one who finds nothing again and
+ *     again leaves. A worker's requests in flight do not depend on whether it watches.
+ * F4  The kernel keeps attributes of the root alone (docs/DESIGN.md, 9), from answers to GETATTR, and
+ *     lets go of them before the change that they do not show is acknowledged. An answer that was
+ *     on its way then is ignored by it, as older than the invalidation.
  */
 #ifndef CSVFS_FUSE_H
 #define CSVFS_FUSE_H
@@ -48,6 +54,10 @@ int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
 /* For node_cfg.invalidate. -ENOMEM: node_invalidated() will not be called. Any thread. */
 int fmount_purge(struct fmount *mount, uint64_t ino, uint64_t off_bytes, uint64_t len_bytes)
 	__attribute__((warn_unused_result, nonnull));
+
+/* What the kernel was told of the root directory is not true any more (F4). Does not wait for any
+ * request of ours. Service thread. */
+void fmount_root_changed(struct fmount *mount) __attribute__((nonnull));
 
 /* Takes no more requests; returns at once. What is under way goes on: what it waits for (the node's
  * calls, the device) must still be served until fmount_is_idle(). */

@@ -24,6 +24,10 @@ struct fworker {
 	pthread_t thread;
 	bool started;
 	ev_io io;
+	/* F3; worker 0 always watches */
+	_Atomic bool watches;
+	unsigned nr_idle; /* turns in a row in which another one was faster */
+	struct loop_work join;
 	struct recv_buf *recv;	/* for the next request */
 	struct recv_buf *spare; /* free ones */
 	unsigned nr_spare;
@@ -31,6 +35,7 @@ struct fworker {
 	enum fuse_as as; /* what the request that is being processed is */
 	unsigned nr_io; /* of its own requests: READ, WRITE, FSYNC */
 	struct loop_work quit;
+	bool quitting;
 	ev_timer quit_timer;
 };
 
@@ -106,7 +111,8 @@ void fop_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, stru
 /* fuse_raw.c */
 /* Before libfuse sees a request: makes it one that libfuse knows, if need be. */
 enum fuse_as fraw_prepare(void *mem, size_t len);
-void fraw_answer_statx(fuse_req_t req, const struct csvp_attr *a);
+/* kept: the node will be told when a is not true any more. */
+void fraw_answer_statx(fuse_req_t req, const struct csvp_attr *a, bool kept);
 void fraw_reply_statx(struct fcall *f, struct csvp_in *in);
 
 /* The kernel's INIT offers mappings of files that are opened past the page cache: takes the offer in
@@ -151,5 +157,7 @@ int64_t now_ns(void);
 struct timespec to_timespec(struct le64 ns);
 void attr_to_stat(struct stat *st, const struct csvp_attr *a);
 void attr_to_entry(struct fuse_entry_param *e, const struct csvp_attr *a);
+/* How long the kernel may go by a, in seconds (F4). kept: the node will be told when it changes. */
+uint32_t attr_valid_s(const struct csvp_attr *a, bool kept);
 
 #endif

@@ -11,6 +11,7 @@
 #include "util/err.h"
 
 #define BLK 4096u
+#define ROOT_VALID_S 86400u
 #define BUF_BYTES (128u << 10) /* what programs should read and write at a time */
 
 int64_t now_ns(void)
@@ -114,8 +115,14 @@ static void reply_entry(struct fcall *f, struct csvp_in *in)
 	fuse_reply_entry(f->req, &e);
 }
 
+uint32_t attr_valid_s(const struct csvp_attr *a, bool kept)
+{
+	return kept && le64_get(a->ino) == FUSE_ROOT_ID ? ROOT_VALID_S : 0;
+}
+
 static void reply_attr(struct fcall *f, struct csvp_in *in)
 {
+	bool kept = le32_get(in->hdr->flags) & CSVP_KEEP_ATTR;
 	const struct csvp_attr *a = csvp_get(in, sizeof(*a));
 	struct stat st;
 
@@ -124,7 +131,7 @@ static void reply_attr(struct fcall *f, struct csvp_in *in)
 		return;
 	}
 	attr_to_stat(&st, a);
-	fuse_reply_attr(f->req, &st, 0.0);
+	fuse_reply_attr(f->req, &st, attr_valid_s(a, kept));
 }
 
 static void reply_ok(struct fcall *f, struct csvp_in *in)
@@ -193,9 +200,9 @@ static void fop_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	if (node_meta_getattr(m->node, ino, &attr) && !node_atime_due(&attr, read_ns)) {
 		attr_to_stat(&st, &attr);
 		if (statx)
-			fraw_answer_statx(req, &attr);
+			fraw_answer_statx(req, &attr, true);
 		else
-			fuse_reply_attr(req, &st, 0.0);
+			fuse_reply_attr(req, &st, attr_valid_s(&attr, true));
 		return;
 	}
 	struct fcall *f = fcall_new(req, CSVP_GETATTR, statx ? fraw_reply_statx : reply_attr);

@@ -19,6 +19,9 @@
 #define RECV_BYTES (NODE_IO_MAX_BYTES + 3 * PAGE)
 #define MAX_SPARE 64u
 #define QUIT_TICK_S 0.02
+/* F3 */
+#define BATCH 16
+#define MAX_IDLE 64u
 
 __thread struct fworker *fworker_self;
 
@@ -59,21 +62,53 @@ static void mount_ended(struct fmount *m)
 		m->cfg.ended(m->cfg.arg);
 }
 
+/* There is more than w can do: the next one watches, too (F3). */
+static void call_next(struct fworker *w)
+{
+	struct fmount *m = w->mount;
+	struct fworker *next = w + 1;
+
+	if (next < m->workers + m->nr_workers && !atomic_exchange(&next->watches, true))
+		loop_post(next->nw.loop, &next->join);
+}
+
+static void join_watch(struct loop_work *work)
+{
+	struct fworker *w = container_of(work, struct fworker, join);
+
+	w->nr_idle = 0;
+	if (!w->quitting)
+		ev_io_start(loop_ev(w->nw.loop), &w->io);
+}
+
+static void found(struct fworker *w, int nr)
+{
+	if (nr == BATCH)
+		call_next(w);
+	if (nr) {
+		w->nr_idle = 0;
+		return;
+	}
+	if (w == w->mount->workers || ++w->nr_idle < MAX_IDLE)
+		return;
+	ev_io_stop(loop_ev(w->nw.loop), &w->io);
+	atomic_store(&w->watches, false);
+}
+
 /* Takes requests while there are some, but gives the loop a turn between them now and then. */
 static void fuse_ready(struct ev_loop *ev, ev_io *io, int revents)
 {
 	struct fworker *w = io->data;
 	struct fuse_session *se = w->mount->se;
+	int nr;
 
-	for (int i = 0; i < 16 && !fuse_session_exited(se); i++) {
+	for (nr = 0; nr < BATCH && !fuse_session_exited(se); nr++) {
 		if (!w->recv)
 			w->recv = recv_get(w);
 		if (!w->recv)
 			return; /* no memory: requests wait until some are answered */
 		struct fuse_buf buf = { .mem = w->recv->mem + PAGE - WRITE_HEADER_BYTES };
 		int n = fuse_session_receive_buf(se, &buf);
-		if (n == -EAGAIN || n == -EINTR)
-			return;
 		if (n <= 0)
 			break;
 		w->as = fraw_prepare(buf.mem, buf.size);
@@ -85,7 +120,9 @@ static void fuse_ready(struct ev_loop *ev, ev_io *io, int revents)
 	if (fuse_session_exited(se)) {
 		ev_io_stop(ev, io);
 		mount_ended(w->mount);
+		return;
 	}
+	found(w, nr);
 }
 
 static void *worker_main(void *arg)
@@ -117,6 +154,7 @@ static void worker_quit(struct loop_work *work)
 	struct fworker *w = container_of(work, struct fworker, quit);
 	struct ev_loop *ev = loop_ev(w->nw.loop);
 
+	w->quitting = true;
 	ev_io_stop(ev, &w->io);
 	ev_timer_init(&w->quit_timer, quit_tick, 0.0, QUIT_TICK_S);
 	w->quit_timer.data = w;
@@ -136,7 +174,9 @@ static int worker_init(struct fmount *m, struct fworker *w)
 		return err;
 	ev_io_init(&w->io, fuse_ready, fuse_session_fd(m->se), EV_READ);
 	w->io.data = w;
-	ev_io_start(loop_ev(w->nw.loop), &w->io);
+	w->join.fn = join_watch;
+	if (w == m->workers)
+		ev_io_start(loop_ev(w->nw.loop), &w->io);
 	return 0;
 }
 

@@ -78,6 +78,15 @@ int fmount_purge(struct fmount *m, uint64_t ino, uint64_t off_bytes, uint64_t le
 	return 0;
 }
 
+void fmount_root_changed(struct fmount *m)
+{
+	/* off < 0: attributes alone, no page is waited for. The kernel always knows the root. */
+	int err = fuse_lowlevel_notify_inval_inode(m->se, FUSE_ROOT_ID, -1, 0);
+
+	if (err && !atomic_load(&m->ended))
+		log_warn("%s: its attributes were not dropped: %s", m->cfg.mountpoint, err_str(err));
+}
+
 int purge_start(struct fmount *m)
 {
 	int err = -pthread_create(&m->purge_thread, NULL, purge_main, m);

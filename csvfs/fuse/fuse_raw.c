@@ -133,18 +133,19 @@ void fraw_reply_statx(struct fcall *f, struct csvp_in *in)
 	const struct csvp_attr *a = csvp_get(in, sizeof(*a));
 
 	if (a)
-		fraw_answer_statx(f->req, a);
+		fraw_answer_statx(f->req, a, le32_get(in->hdr->flags) & CSVP_KEEP_ATTR);
 	else
 		fuse_reply_err(f->req, EPROTO);
 }
 
-void fraw_answer_statx(fuse_req_t req, const struct csvp_attr *a)
+void fraw_answer_statx(fuse_req_t req, const struct csvp_attr *a, bool kept)
 {
 	struct statx_out out;
 	struct stat st;
 
 	attr_to_stat(&st, a);
 	memset(&out, 0, sizeof(out));
+	out.attr_valid = attr_valid_s(a, kept);
 	out.st.mask = SX_BASIC | SX_BTIME;
 	out.st.blksize = (uint32_t)st.st_blksize;
 	out.st.nlink = (uint32_t)st.st_nlink;

@@ -149,6 +149,13 @@ void node_disconnected(struct node *node)
 	node->connected = node->ready = false;
 }
 
+static void forget_all(struct node *node)
+{
+	meta_clear(&node->meta);
+	if (node->cfg.forgotten)
+		node->cfg.forgotten(node->cfg.arg, 0);
+}
+
 static int hello_answered(struct node *node, struct csvp_in *in)
 {
 	const struct csvp_hello_reply *reply = csvp_get(in, sizeof(*reply));
@@ -157,7 +164,7 @@ static int hello_answered(struct node *node, struct csvp_in *in)
 	if (!reply)
 		return -EPROTO;
 	node->epoch = le64_get(reply->epoch);
-	meta_clear(&node->meta); /* the coordinator counts on nothing of it any more */
+	forget_all(node); /* the coordinator counts on nothing of it any more */
 	int err = locks_reassert(node);
 	if (!err)
 		err = inodes_reassert(node);
@@ -173,6 +180,8 @@ static int hello_answered(struct node *node, struct csvp_in *in)
 static void node_forget(struct node *node, const struct csvp_hdr *hdr, uint64_t ino)
 {
 	meta_forget(&node->meta, ino);
+	if (node->cfg.forgotten)
+		node->cfg.forgotten(node->cfg.arg, ino);
 	if (le64_get(hdr->xid))
 		recall_reply(node, CSVP_FORGET, le64_get(hdr->xid), 0);
 }
@@ -222,7 +231,7 @@ void node_fail(struct node *node, int err)
 {
 	atomic_store(&node->failed, err);
 	node->ready = false;
-	meta_clear(&node->meta);
+	forget_all(node);
 	while (!list_empty(&node->waiting)) {
 		struct node_call *call = list_entry(node->waiting.next, struct node_call, link);
 		list_del(&call->link);

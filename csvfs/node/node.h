@@ -46,6 +46,9 @@ struct node_cfg {
 	/* Writes back and drops pages of ino that the kernel has, then calls node_invalidated().
 	 * len_bytes 0: to the end. May be NULL where no I/O is `paging`. */
 	void (*invalidate)(void *arg, uint64_t ino, uint64_t off_bytes, uint64_t len_bytes);
+	/* What was told of ino is not true any more; nobody has heard of the change yet. 0: all that
+	 * was told of any inode. Service thread. May be NULL. */
+	void (*forgotten)(void *arg, uint64_t ino);
 	void *arg;
 	bool noatime; /* does not tell of reads */
 	bool no_purge; /* tests only: pages stay where they are */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <uuid/uuid.h>
 
+#include "csvfs/core/format.h"
 #include "csvfs/volume/key.h"
 #include "csvfs/volume/volume_internal.h"
 #include "util/err.h"
@@ -159,6 +160,14 @@ static void invalidate(void *arg, uint64_t ino, uint64_t off_bytes, uint64_t len
 		log_error("out of memory to have pages of inode %llu dropped", (unsigned long long)ino);
 }
 
+static void forgotten(void *arg, uint64_t ino)
+{
+	struct volume *vol = arg;
+
+	if (vol->mount && (!ino || ino == CSV_ROOT_INO))
+		fmount_root_changed(vol->mount);
+}
+
 static int join(struct volume *vol)
 {
 	char host[64] = "?", *why = NULL;
@@ -191,6 +200,7 @@ static int join(struct volume *vol)
 		.bdev = vol->bdev,
 		.send = channel_to_coordinator,
 		.invalidate = invalidate,
+		.forgotten = forgotten,
 		.no_purge = vol->cfg.no_purge,
 		.arg = vol,
 		.noatime = vol->cfg.readonly ||

@@ -103,9 +103,22 @@ def attributes(doer, seer, path):
     doer('os.close(fd)')
 
 
+def root(doer, seer):
+    """The kernel keeps its attributes (docs/DESIGN.md, 9)."""
+    before = seer[f'os.stat({MNT!r}).st_mode & 0o7777']
+    for mode in (0o711, 0o1777, before):
+        doer(f'os.chmod({MNT!r}, {mode})')
+        same('mode of the root', seer[f'os.stat({MNT!r}).st_mode & 0o7777'], mode)
+    doer(f'os.mkdir("{MNT}/sub")')
+    links = seer[f'os.stat({MNT!r}).st_nlink']
+    doer(f'os.rmdir("{MNT}/sub")')
+    same('links of the root', seer[f'os.stat({MNT!r}).st_nlink'], links - 1)
+
+
 for doer, seer in ((1, 2), (2, 1), (2, 3), (3, 2)):
     tag = f'{doer}{seer}'
     data(n[doer], n[seer], f'{MNT}/data-{tag}')
     mapped(n[doer], n[seer], f'{MNT}/mapped-{tag}')
     names(n[doer], n[seer], f'{MNT}/names-{tag}')
     attributes(n[doer], n[seer], f'{MNT}/attributes-{tag}')
+    root(n[doer], n[seer])
