@@ -40,6 +40,7 @@ static const char usage[] =
 	"       ro                read-only; the node still takes part in the cluster\n"
 	"       noallow_other     only for the user who mounts\n"
 	"       debug             print each FUSE request (with -f)\n"
+	"       strictatime       each read shows in the access time; default: relatime\n"
 	"       dev               and suid, exec, noatime, sync, dirsync and what negates them:\n"
 	"                         as in mount(8)\n"
 	"     defaults, rw, auto, noauto, _netdev, nofail, user options of mount(8) are accepted.\n"
@@ -110,7 +111,7 @@ static int parse_number(const char *text, uint32_t scale, uint32_t *ret)
 static bool is_foreign(const char *name)
 {
 	static const char *const names[] = { "defaults", "rw", "auto", "noauto", "_netdev", "nofail",
-		"user", "users", "nouser", "owner", "group", "relatime", "strictatime", "nodiratime" };
+		"user", "users", "nouser", "owner", "group", "nodiratime" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(name, names[i]))
@@ -153,6 +154,8 @@ static int parse_option(struct volume_cfg *cfg, char *name)
 		cfg->single = true;
 	else if (!value && !strcmp(name, "ro"))
 		cfg->readonly = true;
+	else if (!value && (!strcmp(name, "strictatime") || !strcmp(name, "relatime")))
+		cfg->strictatime = name[0] == 's';
 	else if (!value && !strcmp(name, "debug"))
 		cfg->fuse_debug = true;
 	else if (!value && !strcmp(name, "allow_other"))

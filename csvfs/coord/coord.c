@@ -321,6 +321,16 @@ static void session_check(struct coord *coord)
 	}
 }
 
+/* What node has open is known now, or it has nothing: orphans that waited for that are looked at. */
+static void told(struct coord *coord, uint32_t node)
+{
+	bool waited = coord->telling & NODE_BIT(node);
+
+	coord->telling &= ~NODE_BIT(node);
+	if (waited && !coord->telling && coord->serving)
+		orphan_scan(coord);
+}
+
 static void parked_drop(struct coord *coord, uint32_t node)
 {
 	struct list *pos, *tmp;
@@ -352,6 +362,7 @@ static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 	s->generation = r->generation = le64_get(body->generation);
 	parked_drop(coord, r->node); /* it resends them */
 	seen_node_gone(coord, r->node); /* it has forgotten everything */
+	coord->telling |= NODE_BIT(r->node);
 	lock_hello(coord, r->node);
 	token_reassert_begin(coord, r->node);
 	csvp_begin(&r->reply, CSVP_HELLO, CSVP_REPLY, 0, le64_get(r->hdr->xid));
@@ -410,6 +421,7 @@ static int reassert(struct coord *coord, struct request *r, struct csvp_in *in)
 				callback_transmit(cb);
 		}
 		coord->awaited &= ~NODE_BIT(node);
+		told(coord, node);
 		session_check(coord);
 	}
 	return 0;
@@ -493,6 +505,7 @@ void coord_node_gone(struct coord *coord, uint32_t node, uint64_t generation)
 	lock_node_gone(coord, node);
 	token_node_gone(coord, node);
 	coord->awaited &= ~NODE_BIT(node);
+	told(coord, node);
 	session_check(coord);
 }
 

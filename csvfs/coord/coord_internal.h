@@ -27,6 +27,7 @@ struct callback {
 	enum csvp_mode mode; /* to keep */
 	struct request *r;   /* for whom; alive until done */
 	ev_timer timer;
+	bool orphan; /* orphan_check() waits for the answer */
 	/* reply is NULL when the node is gone. The callback is freed after it. */
 	void (*done)(struct callback *cb, const struct csvp_recall_reply *reply);
 };
@@ -79,6 +80,7 @@ struct request {
 	uint64_t waiting; /* TIMES callbacks out */
 	uint32_t nr_forgets; /* FORGET callbacks out */
 	void (*forgotten)(struct request *r);
+	uint64_t nameless; /* inode that its transaction took the last name from; 0 = none */
 	bool outdated; /* others may have changed since what it read */
 	int status; /* of the op, meanwhile */
 	uint64_t times_ns; /* newest that they answered */
@@ -147,6 +149,7 @@ struct coord {
 	struct list seen_lru;
 	struct session sessions[NR_NODES];
 	uint64_t awaited; /* C6 */
+	uint64_t telling; /* nodes that have said hello and not yet all that they have open */
 	bool serving;
 	struct list requests, parked, callbacks;
 	struct list spare; /* callbacks for when memory is short: SPARE_CALLBACKS of them at rest */
@@ -191,6 +194,8 @@ void seen_done(struct coord *coord);
 
 /* coord_token.c */
 struct coord_inode *ci_find(struct coord *coord, uint64_t ino);
+/* Finds or makes; NULL: no memory. Without a reference: the caller gives it a reason to stay. */
+struct coord_inode *ci_get(struct coord *coord, uint64_t ino);
 /* Finds or makes; -ENOMEM. r->ci is set and a reference held until the request ends. */
 int ci_attach(struct request *r, uint64_t ino);
 void ci_detach(struct request *r);

@@ -126,9 +126,12 @@ static int run_unlink(struct request *r, struct csv_txn *txn)
 	struct csvp_in in = r->in;
 	const char *name = name_of(&in, le32_get(b->name_len));
 
-	return name ? csv_unlink(txn, le64_get(b->dir), name, le32_get(b->name_len),
-			      le64_get(b->arg) == 1, (int64_t)le64_get(b->now_ns), &r->attr) :
-		      -EPROTO;
+	if (!name)
+		return -EPROTO;
+	int err = csv_unlink(txn, le64_get(b->dir), name, le32_get(b->name_len),
+		le64_get(b->arg) == 1, (int64_t)le64_get(b->now_ns), &r->attr);
+	r->nameless = !err && r->attr.nlink == 0 ? r->attr.ino : 0;
+	return err;
 }
 
 static void after_unlink(struct request *r)
@@ -173,6 +176,7 @@ static int run_rename(struct request *r, struct csv_txn *txn)
 	int err = csv_rename(txn, le64_get(b->dir), name, le32_get(b->name_len),
 		le64_get(b->new_dir), new_name, le32_get(b->new_name_len),
 		flags & ~CSVP_RENAME_WHITEOUT, (int64_t)le64_get(b->now_ns), &r->attr, &r->attr2);
+	r->nameless = !err && !(flags & CSV_RENAME_EXCHANGE) && r->attr2.nlink == 0 ? r->attr2.ino : 0;
 	return err || !leave ? err : whiteout(r, txn, name);
 }
 
@@ -236,7 +240,7 @@ static int run_readdir(struct request *r, struct csv_txn *txn)
 	csvp_begin(&r->reply, CSVP_READDIR, CSVP_REPLY, 0, le64_get(r->hdr->xid));
 	if (le64_get(b->read_ns)) {
 		int err = csv_inode_was_read(txn, le64_get(b->dir), (int64_t)le64_get(b->read_ns),
-			NULL);
+			le32_get(b->strict), NULL);
 		if (err)
 			return err;
 	}
@@ -286,7 +290,7 @@ static int run_getattr(struct request *r, struct csv_txn *txn)
 
 	if (err || !le64_get(b->read_ns))
 		return err;
-	return csv_inode_was_read(txn, ino, (int64_t)le64_get(b->read_ns), &r->attr);
+	return csv_inode_was_read(txn, ino, (int64_t)le64_get(b->read_ns), le32_get(b->strict), &r->attr);
 }
 
 static void times_done(struct callback *cb, const struct csvp_recall_reply *reply)
@@ -410,7 +414,7 @@ static int run_close(struct request *r, struct csv_txn *txn)
 				0;
 
 	if (!err && read_ns)
-		err = csv_inode_was_read(txn, r->ci->hash.key, read_ns, NULL);
+		err = csv_inode_was_read(txn, r->ci->hash.key, read_ns, le32_get(b->strict), NULL);
 	if (!err)
 		err = csv_inode_get(txn, r->ci->hash.key, &r->attr);
 	return err == -ESTALE ? 0 : err;

@@ -6,6 +6,10 @@
  * All of that is in the inode's section, with every token recalled (C4): a node that has it open in
  * a way that we do not know of yet (its OPEN is under way) may have a layout. ci->freeing makes such
  * an OPEN wait for the section and look again.
+ *
+ * A directory may be open on a node that has sent no OPEN (coord_seen.c, S4): who takes its last name has
+ * heard of that before it comes here. Between a node's HELLO and its last REASSERT there is nothing that
+ * it could be told to forget: nothing is freed then, and told() looks again.
  */
 #include <errno.h>
 #include <sys/stat.h>
@@ -64,11 +68,25 @@ static void free_entered(struct request *r, int status)
 	request_run(r, run_punch, free_next);
 }
 
+/* A node has not answered yet whether it has it open (S4): forget_done() comes back here then. */
+static bool is_asked(struct coord *coord, uint64_t ino)
+{
+	struct list *pos;
+
+	list_for_each (pos, &coord->callbacks) {
+		struct callback *cb = list_entry(pos, struct callback, link);
+		if (cb->op == CSVP_FORGET && cb->ino == ino)
+			return cb->orphan = true;
+	}
+	return false;
+}
+
 void orphan_check(struct coord *coord, uint64_t ino)
 {
 	struct coord_inode *ci = ci_find(coord, ino);
 
-	if (!coord->serving || (ci && (ci->opens || ci->freeing)))
+	if (!coord->serving || coord->telling || (ci && (ci->opens || ci->freeing)) ||
+		is_asked(coord, ino))
 		return;
 	struct request *r = request_new_internal(coord, 0);
 	if (!r || ci_attach(r, ino)) {

@@ -9,9 +9,15 @@
  *     reply comes behind on the same channel.
  * S3  Attributes of a file that somebody may write to in place are not kept: only the writer knows
  *     its times. A write token is granted after all have forgotten.
+ * S4  A node opens a directory without a word while it keeps its attributes, so while its bit is set. It
+ *     says so when it answers a FORGET, and from then on the coordinator knows it as open. Who makes a
+ *     change does not answer: its bit stays, on directories. So what has no OPEN has a bit; and when a
+ *     directory loses its name, all who have it open have said so before anybody looks whether to free
+ *     it.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "csvfs/coord/coord_internal.h"
 #include "util/checked.h"
@@ -24,6 +30,7 @@ struct seen {
 	struct htab_node hash; /* key: inode number */
 	struct list lru;       /* coord.seen_lru */
 	uint64_t nodes;
+	bool dir;
 };
 
 static struct seen *find(struct coord *coord, uint64_t ino)
@@ -42,10 +49,28 @@ static void drop(struct coord *coord, struct seen *s)
 
 /* ---- forgetting ---- */
 
+/* It is open there (S4); CLOSE will come. */
+static void note_open(struct coord *coord, uint32_t node, uint64_t ino)
+{
+	struct coord_inode *ci = ci_get(coord, ino);
+
+	if (!ci) {
+		log_warn("inode %llu: no memory to note that node %u has it open: it will not be there "
+			 "any more for it once it is removed", (unsigned long long)ino, node);
+		return;
+	}
+	ci->opens |= NODE_BIT(node);
+	ci->asserted |= NODE_BIT(node);
+}
+
 static void forget_done(struct callback *cb, const struct csvp_recall_reply *reply)
 {
 	struct request *r = cb->r;
 
+	if (reply && le32_get(reply->open))
+		note_open(cb->coord, cb->node, cb->ino);
+	if (cb->orphan)
+		orphan_check(cb->coord, cb->ino);
 	if (--r->nr_forgets == 0)
 		r->forgotten(r);
 }
@@ -54,10 +79,6 @@ static void tell(struct request *r, uint32_t node, uint64_t ino)
 {
 	struct coord *coord = r->coord;
 
-	if (node == r->node && !r->silent) {
-		callback_tell(coord, node, CSVP_FORGET, ino);
-		return;
-	}
 	if (coord->cfg.no_recall) /* a twin of a test: others go on with what they know */
 		return;
 	if (callback_send(r, node, CSVP_FORGET, ino, CSVP_NONE, forget_done)) {
@@ -71,11 +92,18 @@ static void tell(struct request *r, uint32_t node, uint64_t ino)
 
 static void forget(struct request *r, struct seen *s)
 {
-	uint64_t nodes = s->nodes, ino = s->hash.key;
+	uint64_t nodes = s->nodes, ino = s->hash.key, own = r->silent ? 0 : nodes & NODE_BIT(r->node);
 
-	drop(r->coord, s);
+	if (own && s->dir && (ino == r->nameless || r->op.nr_changed > CSV_OP_CHANGED_MAX))
+		own = 0; /* what it says is wanted */
+	if (own && s->dir)
+		s->nodes = own;
+	else
+		drop(r->coord, s);
+	if (own)
+		callback_tell(r->coord, r->node, CSVP_FORGET, ino);
 	for (uint32_t node = 1; node < NR_NODES; node++)
-		if (nodes & NODE_BIT(node))
+		if (nodes & ~own & NODE_BIT(node))
 			tell(r, node, ino);
 }
 
@@ -145,7 +173,7 @@ static void evict(struct coord *coord)
 /* ---- granting ---- */
 
 /* r's node may keep what it is told of ino. */
-static bool grant(struct request *r, uint64_t ino)
+static bool grant(struct request *r, uint64_t ino, bool dir)
 {
 	struct coord *coord = r->coord;
 	struct seen *s = find(coord, ino);
@@ -160,10 +188,11 @@ static bool grant(struct request *r, uint64_t ino)
 	list_del(&s->lru);
 	list_add_tail(&coord->seen_lru, &s->lru);
 	s->nodes |= NODE_BIT(r->node);
+	s->dir = dir;
 	return true;
 }
 
-static bool grant_attr(struct request *r, uint64_t ino)
+static bool grant_attr(struct request *r, uint64_t ino, uint32_t mode)
 {
 	struct coord_inode *ci = ci_find(r->coord, ino);
 
@@ -171,7 +200,7 @@ static bool grant_attr(struct request *r, uint64_t ino)
 		for (uint32_t node = 1; node < NR_NODES; node++)
 			if (ci->mode[node] >= CSVP_WRITE)
 				return false; /* S3 */
-	return grant(r, ino);
+	return grant(r, ino, S_ISDIR(mode));
 }
 
 static void grant_dirents(struct request *r)
@@ -180,7 +209,7 @@ static void grant_dirents(struct request *r)
 
 	while (pos + sizeof(struct csvp_dirent) <= r->reply.len) {
 		struct csvp_dirent *ent = (struct csvp_dirent *)(r->reply.data + pos);
-		if (grant_attr(r, le64_get(ent->attr.ino)))
+		if (grant_attr(r, le64_get(ent->attr.ino), le32_get(ent->attr.mode)))
 			ent->type = le32_of(le32_get(ent->type) | CSVP_DIRENT_KEEP);
 		pos += (uint32_t)sizeof(*ent) + ALIGN_UP(le32_get(ent->name_len), 8u);
 	}
@@ -195,22 +224,22 @@ void seen_grant(struct request *r, int status)
 		return;
 	switch (le16_get(r->hdr->op)) {
 	case CSVP_LOOKUP:
-		if (grant(r, le64_get(((const struct csvp_name *)r->body)->dir)))
+		if (grant(r, le64_get(((const struct csvp_name *)r->body)->dir), true))
 			flags |= CSVP_KEEP_NAMES;
-		if (!status && grant_attr(r, r->attr.ino))
+		if (!status && grant_attr(r, r->attr.ino, r->attr.mode))
 			flags |= CSVP_KEEP_ATTR;
 		break;
 	case CSVP_GETATTR:
-		if (!status && grant_attr(r, r->attr.ino))
+		if (!status && grant_attr(r, r->attr.ino, r->attr.mode))
 			flags |= CSVP_KEEP_ATTR;
 		break;
 	case CSVP_CREATE: /* what was made, and its directory */
-		if (!status && r->attr2.ino && grant_attr(r, r->attr.ino) &&
-			grant_attr(r, r->attr2.ino))
+		if (!status && r->attr2.ino && grant_attr(r, r->attr.ino, r->attr.mode) &&
+			grant_attr(r, r->attr2.ino, r->attr2.mode))
 			flags |= CSVP_KEEP_ATTR;
 		break;
 	case CSVP_READDIR:
-		if (status || !grant(r, le64_get(((const struct csvp_readdir *)r->body)->dir)))
+		if (status || !grant(r, le64_get(((const struct csvp_readdir *)r->body)->dir), true))
 			break;
 		grant_dirents(r);
 		flags |= CSVP_KEEP_NAMES;

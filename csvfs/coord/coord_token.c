@@ -18,21 +18,30 @@ struct coord_inode *ci_find(struct coord *coord, uint64_t ino)
 	return n ? container_of(n, struct coord_inode, hash) : NULL;
 }
 
+struct coord_inode *ci_get(struct coord *coord, uint64_t ino)
+{
+	struct coord_inode *ci = ci_find(coord, ino);
+
+	if (ci)
+		return ci;
+	ci = calloc(1, sizeof(*ci));
+	if (!ci)
+		return NULL;
+	list_init(&ci->section);
+	list_init(&ci->inner);
+	list_init(&ci->commits);
+	list_init(&ci->lock_waiters);
+	lockset_init(&ci->locks);
+	htab_insert(&coord->inodes, ino, &ci->hash);
+	return ci;
+}
+
 int ci_attach(struct request *r, uint64_t ino)
 {
-	struct coord_inode *ci = ci_find(r->coord, ino);
+	struct coord_inode *ci = ci_get(r->coord, ino);
 
-	if (!ci) {
-		ci = calloc(1, sizeof(*ci));
-		if (!ci)
-			return -ENOMEM;
-		list_init(&ci->section);
-		list_init(&ci->inner);
-		list_init(&ci->commits);
-		list_init(&ci->lock_waiters);
-		lockset_init(&ci->locks);
-		htab_insert(&r->coord->inodes, ino, &ci->hash);
-	}
+	if (!ci)
+		return -ENOMEM;
 	ci->refs++;
 	r->ci = ci;
 	return 0;

@@ -17,7 +17,7 @@ int csv_lookup(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len
 	if (err)
 		return err;
 	if (len == 2 && name[0] == '.' && name[1] == '.')
-		return csv_inode_get(txn, le64_get(d.rec.parent), ret);
+		return csv_inode_nlink(&d) == 0 ? -ENOENT : csv_inode_get(txn, le64_get(d.rec.parent), ret);
 	if (len == 1 && name[0] == '.') {
 		csv_inode_attr(&d, ret);
 		return 0;

@@ -158,8 +158,8 @@ int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct
 
 #define CSV_ATIME_DAY_NS (24ll * 3600 * 1000000000)
 /* It was read at ns: atime follows where it tells something new, as with Linux's relatime: it is not
- * after mtime and ctime, or a day old. ret may be NULL. -ESTALE. */
-int csv_inode_was_read(struct csv_txn *txn, uint64_t ino, int64_t ns, struct csv_attr *ret)
+ * after mtime and ctime, or a day old; strict: always. ret may be NULL. -ESTALE. */
+int csv_inode_was_read(struct csv_txn *txn, uint64_t ino, int64_t ns, bool strict, struct csv_attr *ret)
 	__attribute__((warn_unused_result, nonnull(1)));
 
 /* ---- names; a name is len bytes, 1 to 255, without '/' and NUL, not "." or ".." ---- */

@@ -354,7 +354,7 @@ int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct
 	return err;
 }
 
-int csv_inode_was_read(struct csv_txn *txn, uint64_t ino, int64_t ns, struct csv_attr *ret)
+int csv_inode_was_read(struct csv_txn *txn, uint64_t ino, int64_t ns, bool strict, struct csv_attr *ret)
 {
 	struct csv_inode inode;
 	int err = csv_inode_load(txn, ino, &inode);
@@ -365,7 +365,8 @@ int csv_inode_was_read(struct csv_txn *txn, uint64_t ino, int64_t ns, struct csv
 	int64_t mtime = (int64_t)le64_get(inode.rec.mtime_ns);
 	int64_t ctime = (int64_t)le64_get(inode.rec.ctime_ns);
 	/* What was read before the last change may have been told late: utimes() was since. */
-	if (ns > ctime && ns > atime && (atime <= mtime || atime <= ctime || ns - atime >= CSV_ATIME_DAY_NS)) {
+	bool tells = strict || atime <= mtime || atime <= ctime || ns - atime >= CSV_ATIME_DAY_NS;
+	if (ns > ctime && ns > atime && tells) {
 		inode.rec.atime_ns = le64_of((uint64_t)ns);
 		err = csv_inode_store(txn, &inode);
 	}

@@ -90,6 +90,8 @@ void fio_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 void fop_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fop_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct fuse_file_info *fi);
+void fop_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fop_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* Answers RELEASE, and frees what fop_open() has made. */
 void open_end(fuse_req_t req, struct ffile *file);
 
@@ -146,6 +148,7 @@ struct fcall {
 	uint32_t open_flags;
 	bool plus;
 	bool unnamed; /* CREATE: O_TMPFILE */
+	bool dir;     /* OPEN: of a directory */
 };
 /* Begins a message of op for req. NULL: req was answered with ENOMEM. */
 struct fcall *fcall_new(fuse_req_t req, enum csvp_op op,

@@ -197,7 +197,7 @@ static void fop_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	struct csvp_attr attr;
 	struct stat st;
 
-	if (node_meta_getattr(m->node, ino, &attr) && !node_atime_due(&attr, read_ns)) {
+	if (node_meta_getattr(m->node, ino, &attr) && !node_atime_due(m->node, &attr, read_ns)) {
 		attr_to_stat(&st, &attr);
 		if (statx)
 			fraw_answer_statx(req, &attr, true);
@@ -213,6 +213,7 @@ static void fop_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 		body->ino = le64_of(ino);
 		body->wrote_ns = le64_of(node_wrote_ns(f->mount->node, ino));
 		body->read_ns = le64_of(read_ns);
+		body->strict = le32_of(node_strictatime(m->node));
 	}
 	fcall_send(f);
 }
@@ -462,7 +463,7 @@ static void listing_get(fuse_req_t req, const struct listing *l)
 
 	uint64_t read_ns = node_noatime(m->node) ? 0 : (uint64_t)now_ns();
 	struct csvp_attr attr;
-	bool due = node_meta_getattr(m->node, l->ino, &attr) && node_atime_due(&attr, read_ns);
+	bool due = node_meta_getattr(m->node, l->ino, &attr) && node_atime_due(m->node, &attr, read_ns);
 
 	if (!due && node_meta_readdir(m->node, l->ino, after, &known, &len)) {
 		struct csvp_in in = { NULL, known, known + len };
@@ -483,6 +484,7 @@ static void listing_get(fuse_req_t req, const struct listing *l)
 		body->dir = le64_of(l->ino);
 		body->after = le64_of(after);
 		body->read_ns = le64_of(read_ns);
+		body->strict = le32_of(node_strictatime(m->node));
 		body->max_bytes = le32_of((uint32_t)MIN(l->size + 512, 128u << 10));
 	}
 	fcall_send(f);
@@ -648,6 +650,8 @@ const struct fuse_lowlevel_ops fuse_meta_ops = {
 	.rename = fop_rename,
 	.link = fop_link,
 	.open = fop_open,
+	.opendir = fop_opendir,
+	.releasedir = fop_releasedir,
 	.create = fop_create,
 	.flush = fop_flush,
 	.release = fop_release,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* open, create. */
+/* open, create, opendir. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -15,7 +15,7 @@
 
 /* Every open goes past the page cache: pages would outlive a token. libfuse 3.14 has no field for
  * parallel direct writes, so the answers are built here (linux/fuse.h). */
-static int fill_open(struct fmount *m, struct fuse_open_out *out, struct node_inode *ni)
+static int fill_open(struct fmount *m, struct fuse_open_out *out, struct node_inode *ni, bool dir)
 {
 	struct ffile *file = malloc(sizeof(*file));
 
@@ -27,7 +27,7 @@ static int fill_open(struct fmount *m, struct fuse_open_out *out, struct node_in
 	pthread_mutex_unlock(&m->files_lock);
 	*out = (struct fuse_open_out){
 		.fh = (uintptr_t)file,
-		.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES,
+		.open_flags = dir ? 0 : FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES,
 	};
 	return 0;
 }
@@ -47,11 +47,11 @@ void open_end(fuse_req_t req, struct ffile *file)
 	fuse_reply_err(req, 0);
 }
 
-static void answer_open(fuse_req_t req, struct fmount *m, struct node_inode *ni)
+static void answer_open(fuse_req_t req, struct fmount *m, struct node_inode *ni, bool dir)
 {
 	struct fuse_open_out out;
 
-	if (fill_open(m, &out, ni)) {
+	if (fill_open(m, &out, ni, dir)) {
 		node_close(m->node, ni);
 		fuse_reply_err(req, ENOMEM);
 		return;
@@ -69,23 +69,23 @@ static void open_done(struct node_call *call, int status, struct csvp_in *in)
 		node_close(f->mount->node, f->ni);
 		fuse_reply_err(f->req, err_to_errno(status));
 	} else {
-		answer_open(f->req, f->mount, f->ni);
+		answer_open(f->req, f->mount, f->ni, f->dir);
 	}
 	fcall_free(f);
 }
 
-void fop_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void open_any(fuse_req_t req, fuse_ino_t ino, bool dir)
 {
 	struct fmount *m = fuse_req_userdata(req);
 	bool first;
-	struct node_inode *ni = node_open(m->node, ino, &first);
+	struct node_inode *ni = (dir ? node_opendir : node_open)(m->node, ino, &first);
 
 	if (!ni) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
 	if (!first) {
-		answer_open(req, m, ni);
+		answer_open(req, m, ni, dir);
 		return;
 	}
 	struct fcall *f = fcall_new(req, CSVP_OPEN, NULL);
@@ -97,8 +97,25 @@ void fop_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (body)
 		body->ino = le64_of(ino);
 	f->ni = ni;
+	f->dir = dir;
 	f->call.done = open_done;
 	fcall_send(f);
+}
+
+void fop_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	open_any(req, ino, false);
+}
+
+/* A directory stays while it is open, as a file does; a quiet one is opened without a message. */
+void fop_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	open_any(req, ino, true);
+}
+
+void fop_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	open_end(req, ffile_of(fi));
 }
 
 static void reply_create(struct fcall *f, struct csvp_in *in)
@@ -141,7 +158,7 @@ static void reply_create(struct fcall *f, struct csvp_in *in)
 		.rdev = (uint32_t)st.st_rdev,
 		.blksize = (uint32_t)st.st_blksize,
 	};
-	if (fill_open(f->mount, &out.o, ni)) {
+	if (fill_open(f->mount, &out.o, ni, false)) {
 		node_close(f->mount->node, ni);
 		fuse_reply_err(f->req, ENOMEM);
 		return;

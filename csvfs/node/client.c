@@ -176,16 +176,6 @@ static int hello_answered(struct node *node, struct csvp_in *in)
 	return 0;
 }
 
-/* xid 0: they wait for no answer. */
-static void node_forget(struct node *node, const struct csvp_hdr *hdr, uint64_t ino)
-{
-	meta_forget(&node->meta, ino);
-	if (node->cfg.forgotten)
-		node->cfg.forgotten(node->cfg.arg, ino);
-	if (le64_get(hdr->xid))
-		recall_reply(node, CSVP_FORGET, le64_get(hdr->xid), 0);
-}
-
 int node_message(struct node *node, const void *data, uint32_t len)
 {
 	struct csvp_in in;
@@ -202,7 +192,7 @@ int node_message(struct node *node, const void *data, uint32_t len)
 		else if (op == CSVP_REFRESH && body)
 			inode_refresh(node, in.hdr, le64_get(body->ino));
 		else if (op == CSVP_FORGET && body)
-			node_forget(node, in.hdr, le64_get(body->ino));
+			inode_forget(node, in.hdr, le64_get(body->ino));
 		else if (op == CSVP_TIMES && body)
 			inode_times(node, in.hdr, le64_get(body->ino));
 		else

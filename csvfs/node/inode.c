@@ -43,6 +43,24 @@ struct node_inode *node_open(struct node *node, uint64_t ino, bool *ret_first)
 	return ni;
 }
 
+struct node_inode *node_opendir(struct node *node, uint64_t ino, bool *ret_first)
+{
+	struct csvp_attr attr;
+
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	if (!ni)
+		ni = inode_new(node, ino);
+	if (ni) {
+		bool first = ni->opens++ == 0;
+		if (first && !ni->closing)
+			ni->quiet = meta_getattr(&node->meta, ino, &attr);
+		*ret_first = first && !ni->quiet;
+	}
+	pthread_mutex_unlock(&node->table_lock);
+	return ni;
+}
+
 /* Pages that the kernel got. */
 struct fill {
 	struct list link;
@@ -52,6 +70,31 @@ struct fill {
 static void close_answered(struct node_call *call, int status, struct csvp_in *reply)
 {
 	free(call);
+}
+
+static void close_tell(struct node_inode *ni)
+{
+	struct node *node = ni->node;
+	struct csvp_attr attr;
+
+	if (meta_getattr(&node->meta, ni->hash.key, &attr) && node_atime_due(node, &attr, ni->read_ns))
+		meta_forget(&node->meta, ni->hash.key); /* CLOSE will tell of a read */
+	struct node_call *call = calloc(1, sizeof(*call));
+	if (!call) {
+		log_warn("inode %llu: no memory to close it; it stays open for the coordinator",
+			(unsigned long long)ni->hash.key);
+		return;
+	}
+	csvp_begin(&call->msg, CSVP_CLOSE, 0, 0, 0);
+	struct csvp_close *body = csvp_put(&call->msg, sizeof(*body));
+	if (body) {
+		body->ino = le64_of(ni->hash.key);
+		body->wrote_ns = le64_of(ni->wrote_ns);
+		body->read_ns = le64_of(ni->read_ns);
+		body->strict = le32_of(node->cfg.strictatime);
+	}
+	call->done = close_answered;
+	client_call(node, call); /* an OPEN by who no longer finds it comes after it */
 }
 
 /* On the service thread, so that a recall never meets an inode that is being freed. An open that
@@ -67,30 +110,14 @@ static void close_last(struct loop_work *work)
 	pthread_mutex_unlock(&ni->lock);
 	if (!ni->close_waits)
 		ni->closing = false;
-	bool last = ni->opens == 0 && !ni->close_waits;
+	bool last = ni->opens == 0 && !ni->close_waits, quiet = ni->quiet;
 	if (last)
 		htab_remove(&node->inodes, &ni->hash);
 	pthread_mutex_unlock(&node->table_lock);
 	if (!last)
 		return;
-	struct csvp_attr attr;
-	if (meta_getattr(&node->meta, ni->hash.key, &attr) && node_atime_due(&attr, ni->read_ns))
-		meta_forget(&node->meta, ni->hash.key); /* CLOSE will tell of a read */
-	struct node_call *call = calloc(1, sizeof(*call));
-	if (!call) {
-		log_warn("inode %llu: no memory to close it; it stays open for the coordinator",
-			(unsigned long long)ni->hash.key);
-	} else {
-		csvp_begin(&call->msg, CSVP_CLOSE, 0, 0, 0);
-		struct csvp_close *body = csvp_put(&call->msg, sizeof(*body));
-		if (body) {
-			body->ino = le64_of(ni->hash.key);
-			body->wrote_ns = le64_of(ni->wrote_ns);
-			body->read_ns = le64_of(ni->read_ns);
-		}
-		call->done = close_answered;
-		client_call(node, call); /* an OPEN by who no longer finds it comes after it */
-	}
+	if (!quiet)
+		close_tell(ni);
 	assert(ni->inflight == 0 && list_empty(&ni->waiters));
 	layout_clear(&ni->layout);
 	while (!list_empty(&ni->fills)) { /* it was not waited for: the node has failed */
@@ -180,13 +207,14 @@ uint64_t node_read_ns(struct node *node, uint64_t ino)
 	return ns;
 }
 
-bool node_atime_due(const struct csvp_attr *a, uint64_t read_ns)
+bool node_atime_due(const struct node *node, const struct csvp_attr *a, uint64_t read_ns)
 {
 	int64_t ns = (int64_t)read_ns, atime = (int64_t)le64_get(a->atime_ns);
 	int64_t mtime = (int64_t)le64_get(a->mtime_ns), ctime = (int64_t)le64_get(a->ctime_ns);
 
 	return ns > ctime && ns > atime &&
-	       (atime <= mtime || atime <= ctime || ns - atime >= CSV_ATIME_DAY_NS);
+	       (node->cfg.strictatime || atime <= mtime || atime <= ctime ||
+		       ns - atime >= CSV_ATIME_DAY_NS);
 }
 
 void node_atime_set(struct node *node, uint64_t ino)
@@ -204,6 +232,11 @@ void node_atime_set(struct node *node, uint64_t ino)
 bool node_noatime(const struct node *node)
 {
 	return node->cfg.noatime;
+}
+
+bool node_strictatime(const struct node *node)
+{
+	return node->cfg.strictatime;
 }
 
 void inode_was_read(struct node_inode *ni)
@@ -228,7 +261,7 @@ void inode_wake(struct node_inode *ni)
 
 /* ---- recalls ---- */
 
-void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns)
+static void callback_answer(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns, bool open)
 {
 	struct csvp_msg msg;
 
@@ -237,10 +270,35 @@ void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wro
 	csvp_begin(&msg, op, CSVP_REPLY, 0, xid);
 	struct csvp_recall_reply *body = csvp_put(&msg, sizeof(*body));
 	if (body)
-		body->wrote_ns = le64_of(wrote_ns);
+		*body = (struct csvp_recall_reply){ le64_of(wrote_ns), .open = le32_of(open) };
 	if (client_send(node, &msg))
 		log_debug("answer to a recall was not sent: it will be asked again");
 	csvp_free(&msg);
+}
+
+void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns)
+{
+	callback_answer(node, op, xid, wrote_ns, false);
+}
+
+void inode_forget(struct node *node, const struct csvp_hdr *hdr, uint64_t ino)
+{
+	uint64_t xid = le64_get(hdr->xid);
+	bool open = false;
+
+	meta_forget(&node->meta, ino);
+	if (node->cfg.forgotten)
+		node->cfg.forgotten(node->cfg.arg, ino);
+	if (!xid)
+		return;
+	pthread_mutex_lock(&node->table_lock);
+	struct node_inode *ni = inode_find(node, ino);
+	if (ni && ni->quiet && node->connected) {
+		ni->quiet = false;
+		open = true;
+	}
+	pthread_mutex_unlock(&node->table_lock);
+	callback_answer(node, CSVP_FORGET, xid, 0, open);
 }
 
 int inode_filled(struct node_inode *ni, uint64_t off_bytes, uint64_t len_bytes)
@@ -453,6 +511,7 @@ int inodes_reassert(struct node *node)
 		e->ino = le64_of(n->key);
 		e->mode = le32_of(ni->paged ? CSVP_EXCL : ni->mode);
 		e->opens = le32_of(1);
+		ni->quiet = false;
 		/* A recall of before may never be repeated, and must not raise what we tell here
 		 * ("read" to "write"): less than we told is always safe. */
 		ni->recall_mode = CSVP_NONE;

@@ -18,6 +18,10 @@
  *     I/O held, what was read in meanwhile. A page that is read during the second step waits, unless
  *     it lies where the purge is just now.
  *
+ * N7  A directory is opened without an OPEN while its attributes are kept here (`quiet`): the coordinator
+ *     will then ask us to forget them before it is removed, and in the answer we say that it is open,
+ *     which counts as an OPEN. So does a REASSERT. Only what was told is closed with a CLOSE.
+ *
  * Threads: the service thread runs the node's loop and owns calls and connections; each worker owns
  * its bdev queue and the I/O that it began; an inode's mutex guards what both touch and is never
  * held across a call or an I/O. Lock order: node.table_lock, then an inode's lock.
@@ -51,6 +55,7 @@ struct node_cfg {
 	void (*forgotten)(void *arg, uint64_t ino);
 	void *arg;
 	bool noatime; /* does not tell of reads */
+	bool strictatime; /* tells of each, when somebody asks for the attributes or it is closed */
 	bool no_purge; /* tests only: pages stay where they are */
 };
 
@@ -112,6 +117,9 @@ bool node_meta_readdir(struct node *node, uint64_t dir, uint64_t after, uint8_t 
  * node_close() if that fails. NULL: out of memory. */
 struct node_inode *node_open(struct node *node, uint64_t ino, bool *ret_first)
 	__attribute__((warn_unused_result, nonnull));
+/* Likewise of a directory; not first, too, if nobody needs to be told yet (N7). */
+struct node_inode *node_opendir(struct node *node, uint64_t ino, bool *ret_first)
+	__attribute__((warn_unused_result, nonnull));
 /* The last one sends CLOSE; no I/O of it may be under way. */
 void node_close(struct node *node, struct node_inode *ni);
 /* Service thread: there is nobody any more who could close; what is open is closed. */
@@ -125,9 +133,10 @@ uint64_t node_wrote_ns(struct node *node, uint64_t ino);
 uint64_t node_read_ns(struct node *node, uint64_t ino);
 /* Whether a read at read_ns (0 = none) shows in atime (csv_inode_was_read): then what is known of the
  * attributes here is not the whole truth. */
-bool node_atime_due(const struct csvp_attr *a, uint64_t read_ns);
+bool node_atime_due(const struct node *node, const struct csvp_attr *a, uint64_t read_ns);
 void node_atime_set(struct node *node, uint64_t ino);
 bool node_noatime(const struct node *node);
+bool node_strictatime(const struct node *node);
 
 /* ---- locks; see lock.c ---- */
 

@@ -17,6 +17,7 @@ struct node_inode {
 	pthread_mutex_t lock;
 	uint32_t opens; /* under node.table_lock */
 	bool unnamed;	/* likewise */
+	bool quiet;	/* likewise: a directory whose opens nobody was told of (N7) */
 	/* under lock: */
 	enum csvp_mode mode;
 	uint64_t size; /* N3 */
@@ -78,6 +79,9 @@ void inode_refresh(struct node *node, const struct csvp_hdr *hdr, uint64_t ino);
 void inode_times(struct node *node, const struct csvp_hdr *hdr, uint64_t ino);
 /* Answers a callback. */
 void recall_reply(struct node *node, enum csvp_op op, uint64_t xid, uint64_t wrote_ns);
+/* Nothing is kept of it any more: whether it is open without an OPEN, which from now on is told (N7).
+ * xid 0: nobody waits for the answer. */
+void inode_forget(struct node *node, const struct csvp_hdr *hdr, uint64_t ino);
 /* Puts every inode with a token or an open into messages; sends them. */
 int inodes_reassert(struct node *node);
 void inodes_fail(struct node *node);

@@ -16,7 +16,7 @@
 #include "util/le.h"
 
 #define CSVP_MAGIC 0x50565343u /* "CSVP" */
-#define CSVP_VERSION 1u
+#define CSVP_VERSION 2u
 #define CSVP_MAX_BYTES (1u << 20) /* of a message */
 #define CSVP_NO_SLOT 0xffffu
 
@@ -133,6 +133,8 @@ struct csvp_getattr {
 	struct le64 ino;
 	struct le64 wrote_ns; /* when this node last wrote and has not said so yet, 0 = no */
 	struct le64 read_ns;  /* when it last read; 0 = it has not, or does not tell (noatime) */
+	struct le32 strict;   /* 1 = read_ns is noted however little it tells (strictatime) */
+	struct le32 pad;
 };
 
 struct csvp_setattr {
@@ -168,7 +170,7 @@ struct csvp_readdir {
 	struct le64 dir;
 	struct le64 after; /* cookie */
 	struct le32 max_bytes;
-	struct le32 pad;
+	struct le32 strict; /* as in csvp_getattr */
 	struct le64 read_ns; /* now; 0 = atime stays */
 };
 
@@ -184,6 +186,7 @@ static_assert(sizeof(struct csvp_dirent) == 104, "wire");
 struct csvp_close {
 	struct le64 ino;
 	struct le64 wrote_ns, read_ns; /* as in csvp_getattr */
+	struct le32 strict, pad;
 };
 
 #define CSVP_LAYOUT_ALLOC 1u	  /* allocate holes of the range, unwritten (way 2) */
@@ -317,6 +320,8 @@ struct csvp_recall {
 
 struct csvp_recall_reply {
 	struct le64 wrote_ns;
+	struct le32 open; /* FORGET: 1 = it is open here, as a directory, without an OPEN */
+	struct le32 pad;
 };
 
 #endif

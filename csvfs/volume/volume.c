@@ -203,6 +203,7 @@ static int join(struct volume *vol)
 		.forgotten = forgotten,
 		.no_purge = vol->cfg.no_purge,
 		.arg = vol,
+		.strictatime = vol->cfg.strictatime,
 		.noatime = vol->cfg.readonly ||
 			(vol->cfg.mount_flags && strstr(vol->cfg.mount_flags, "noatime")),
 	};

@@ -27,6 +27,7 @@ struct volume_cfg {
 	bool readonly;		 /* nothing can be changed through this mount; the node still takes part
 				  * in the cluster, with what it writes for that */
 	const char *mount_flags; /* as fmount_cfg.flags */
+	bool strictatime; /* as node_cfg.strictatime */
 	bool allow_other;
 	bool fuse_debug;
 	bool no_fence, no_recall, no_purge; /* tests only: twins with the mechanism off */
