@@ -463,14 +463,17 @@ int lm_join(struct lm *lm, struct bdev_queue *queue, char **ret_error)
 	*ret_error = NULL;
 	assert(lm_phase(lm) == LM_NEW);
 	lm->queue = queue;
-	err = lm_guard_take(lm->cfg.uuid, &lm->guard_fd);
+	err = lm_guard_take(lm->cfg.uuid, deadline_ns, &lm->guard_fd);
 	if (err) {
 		lm_fail(ret_error, err,
-			err == -EBUSY ? "this volume is mounted on this node already" :
-					"cannot make sure that this volume is mounted once: %s",
+			err == -EBUSY	  ? "this volume is mounted on this node already" :
+			err == -ETIMEDOUT ? "an earlier mount of this volume on this node is unmounted, and "
+					    "has not ended yet: its messages in the system log say why" :
+					    "cannot make sure that this volume is mounted once: %s",
 			err_str(err));
 		goto out;
 	}
+	deadline_ns = clock_mono_ns() + JOIN_MS * LM_NS_PER_MS;
 	if (lm->clustered) {
 		err = join_group(lm, deadline_ns, ret_error);
 		if (err)

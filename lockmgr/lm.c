@@ -160,6 +160,11 @@ void lm_free(struct lm *lm)
 	free(lm);
 }
 
+void lm_ending(struct lm *lm)
+{
+	lm_guard_ending(lm->guard_fd);
+}
+
 /* ---- telling ---- */
 
 uint32_t lm_node(const struct lm *lm)

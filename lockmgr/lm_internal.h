@@ -308,8 +308,11 @@ void lm_self_fence(struct lm *lm, const char *fmt, ...) __attribute__((format(pr
 /* A sentence for *ret_error (may be NULL); returns err. */
 int lm_fail(char **ret_error, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* guard.c: keeps a second mount of the volume off this node. -EBUSY */
-int lm_guard_take(const uint8_t uuid[16], int *ret_fd) __attribute__((warn_unused_result));
+/* guard.c: keeps a second mount of the volume off this node. Blocks while one is ending. -EBUSY,
+ * -ETIMEDOUT: it did not end */
+int lm_guard_take(const uint8_t uuid[16], uint64_t deadline_ns, int *ret_fd)
+	__attribute__((warn_unused_result));
+void lm_guard_ending(int fd);
 
 /* join.c: takes the slot and the key, without any group. Blocks. node and generation are set. */
 int lm_enter(struct lm *lm, uint64_t deadline_ns, char **ret_error)

@@ -100,6 +100,8 @@ void lm_resign(struct lm *lm, uint32_t to);
 void lm_fence(struct lm *lm, uint32_t node, const char *why,
 	void (*done)(void *arg, int status), void *arg);
 
+/* lm_leave() will follow: who wants to join on this node waits for that, and is not refused. */
+void lm_ending(struct lm *lm);
 /* Leaves in order: slot LEFT, key unregistered, out of the group; call it when nothing is written
  * any more. A device that does not answer within 10 s is fenced off (bdev_fence_self()) and left to
  * the others. Also the way to end an lm that was fenced or did not join: done runs once, when nothing

@@ -377,6 +377,8 @@ void volume_end(struct volume *vol, int status, const char *why)
 		return;
 	vol->ending = true;
 	vol->end_status = status;
+	if (vol->lm)
+		lm_ending(vol->lm);
 	if (status) {
 		log_error("ending: %s: %s", why, err_str(status));
 		fail(vol, status, "%s: %s", why, err_str(status));
