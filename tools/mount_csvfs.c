@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "csvfs/volume/volume.h"
+#include "tools/mount_remount.h"
 #include "tools/tool.h"
 #include "util/log.h"
 
@@ -40,9 +41,12 @@ static const char usage[] =
 	"       ro                read-only; the node still takes part in the cluster\n"
 	"       noallow_other     only for the user who mounts\n"
 	"       debug             print each FUSE request (with -f)\n"
-	"       strictatime       each read shows in the access time; default: relatime\n"
+	"       strictatime       each read shows in the access time\n"
+	"       relatime          only one that tells something new (the default)\n"
 	"       dev               and suid, exec, noatime, sync, dirsync and what negates them:\n"
 	"                         as in mount(8)\n"
+	"       context=LABEL     and fscontext, defcontext, rootcontext: as in mount(8)\n"
+	"       remount           change ro, rw and these flags of what is mounted on DIRECTORY\n"
 	"     defaults, rw, auto, noauto, _netdev, nofail, user options of mount(8) are accepted.\n"
 	"  -h, --help           show this text\n"
 	"  -V, --version        show the version\n"
@@ -143,6 +147,17 @@ static int add_flag(struct volume_cfg *cfg, const char *name)
 	return 0;
 }
 
+/* Labels of SELinux for all files: the kernel takes them, or refuses to mount. */
+static bool is_context(const char *name)
+{
+	static const char *const names[] = { "context", "fscontext", "defcontext", "rootcontext" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
 static int parse_option(struct volume_cfg *cfg, char *name)
 {
 	char *value = strchr(name, '=');
@@ -186,6 +201,10 @@ static int parse_option(struct volume_cfg *cfg, char *name)
 		number = &cfg->lease_ms;
 	else if (!value && is_flag(name))
 		return add_flag(cfg, name);
+	else if (value && is_context(name)) {
+		value[-1] = '=';
+		return add_flag(cfg, name);
+	}
 	else if (!is_foreign(name))
 		return wrong("unknown mount option", name);
 	if (number && parse_number(value, scale, number))
@@ -256,7 +275,8 @@ int main(int argc, char **argv)
 		{ NULL, 0, NULL, 0 } };
 	struct volume_cfg cfg = { .allow_other = geteuid() == 0, .ready = ready,
 		.shutdown = shut_down };
-	bool foreground = false;
+	bool foreground = false, again = false;
+	unsigned long flags = 0;
 	int c, level = LOG_LVL_WARN;
 	char *one, *state = NULL;
 
@@ -270,9 +290,12 @@ int main(int argc, char **argv)
 			level++;
 			break;
 		case 'o':
+			again = again || remount_asked(optarg);
 			for (one = strtok_r(optarg, ",", &state); one;
 				one = strtok_r(NULL, ",", &state)) {
-				int err = parse_option(&cfg, one);
+				(void)remount_flag(one, &flags);
+				/* Of a remount, mount(8) hands on all that is in force. */
+				int err = again ? 0 : parse_option(&cfg, one);
 				if (err)
 					return err;
 			}
@@ -305,6 +328,8 @@ int main(int argc, char **argv)
 			argv[optind + 1]);
 		return 1;
 	}
+	if (again)
+		return remount(cfg.mountpoint, flags);
 	log_set_level((enum log_level)level);
 	return foreground ? serve(&cfg) : background(&cfg);
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # umount returns before the mount has left the volume; who mounts again right then waits for that, and
-# who mounts a second time while it stays is refused at once.
+# who mounts a second time while it stays is refused at once. A mount that stays can be made read-only.
 source "$(dirname "$0")/../lib.sh"
 source "$(dirname "$0")/posix.bash"
 
@@ -21,4 +21,20 @@ if mount.csvfs "file:$DEV" "$TMP/second" -o "single,key=$TMP/key" 2>"$TMP/why"; 
 fi
 grep -q 'is mounted on this node already' "$TMP/why" || fail "$(cat "$TMP/why")"
 (($(now_ms) - begin < 15000)) || fail 'who is refused was kept waiting'
+
+# -o remount: what the kernel heeds is changed in place
+mount.csvfs any "$MNT" -o remount,ro,user_id=0
+! touch "$MNT/new" 2>"$TMP/why" || fail 'a file was made on what is read-only now'
+grep -q 'Read-only' "$TMP/why" || fail "$(cat "$TMP/why")"
+mount.csvfs any "$MNT" -o remount,rw
+exec 9>"$MNT/new"
+if mount.csvfs any "$MNT" -o remount,ro 2>"$TMP/why"; then
+	fail 'remounted read-only though a file is open for writing'
+fi
+grep -q 'open for writing' "$TMP/why" || fail "$(cat "$TMP/why")"
+exec 9>&-
+if mount.csvfs any "$TMP/second" -o remount,ro 2>"$TMP/why"; then
+	fail 'remounted what is not mounted'
+fi
+grep -q 'no csvfs volume is mounted there' "$TMP/why" || fail "$(cat "$TMP/why")"
 single_clean

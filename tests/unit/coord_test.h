@@ -464,7 +464,7 @@ static inline int do_getattr(struct env *v, uint32_t node, uint64_t ino, uint64_
 	msg_begin(v, &msg, CSVP_GETATTR);
 	struct csvp_getattr *b = csvp_put(&msg, sizeof(*b));
 	CHECK(b);
-	*b = (struct csvp_getattr){ le64_of(ino), le64_of(wrote_ns), { 0 } };
+	*b = (struct csvp_getattr){ .ino = le64_of(ino), .wrote_ns = le64_of(wrote_ns) };
 	return call_attr(v, node, &msg, ret_attr);
 }
 
