@@ -73,7 +73,7 @@ int run_map(struct request *r, struct csv_txn *txn)
 		r->ext = malloc(CSVP_MAX_EXTENTS * sizeof(*r->ext));
 	if (!r->ext)
 		return -ENOMEM;
-	if (!err && !range_ok(blk, nr, INT64_MAX / CSV_COORD_BLK))
+	if (!err && !range_ok(blk, nr, CSVP_FILE_MAX_BLKS))
 		return -EINVAL;
 	return err ? err : csv_extent_map(txn, r->attr.ino, blk, nr, r->ext, CSVP_MAX_EXTENTS, &r->nr_ext);
 }

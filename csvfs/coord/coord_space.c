@@ -269,7 +269,7 @@ void start_layout(struct request *r)
 	r->nr = le64_get(b->nr);
 	uint32_t flags = le32_get(b->flags) & (CSVP_LAYOUT_ALLOC | CSVP_LAYOUT_ZERO_AHEAD);
 	if (mode < CSVP_READ || mode > CSVP_EXCL || checked_add(r->blk, r->nr, &end) ||
-		end > INT64_MAX / BLK ||
+		end > CSVP_FILE_MAX_BLKS ||
 		(flags && (mode == CSVP_READ || r->nr > ALLOC_MAX_BLKS))) {
 		finish(r, -EINVAL);
 		return;
@@ -397,7 +397,7 @@ void start_commit(struct request *r)
 	if (!ranges || nr > COMMIT_MAX_RANGES || le64_get(b->new_size) > INT64_MAX)
 		err = -EINVAL;
 	for (uint32_t i = 0; !err && i < nr; i++)
-		if (!range_ok(le64_get(ranges[i].blk), le64_get(ranges[i].nr), INT64_MAX / BLK))
+		if (!range_ok(le64_get(ranges[i].blk), le64_get(ranges[i].nr), CSVP_FILE_MAX_BLKS))
 			err = -EINVAL;
 	if (!err)
 		err = ci_attach(r, le64_get(b->ino));

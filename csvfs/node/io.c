@@ -288,8 +288,8 @@ static int layout_apply(struct node_io *io, struct csvp_in *in)
 	for (uint32_t i = 0; i < le32_get(body->nr_extents); i++) {
 		const struct csvp_extent *e = csvp_get(in, sizeof(*e));
 		if (!e || le32_get(e->state) > CSV_SHARED || !le64_get(e->nr) ||
-			!range_ok(le64_get(e->blk), le64_get(e->nr), INT64_MAX / NODE_BLK) ||
-			!range_ok(le64_get(e->phys), le64_get(e->nr), INT64_MAX / NODE_BLK))
+			!range_ok(le64_get(e->blk), le64_get(e->nr), CSVP_FILE_MAX_BLKS) ||
+			!range_ok(le64_get(e->phys), le64_get(e->nr), CSVP_FILE_MAX_BLKS))
 			return -EPROTO;
 		struct csv_extent ext = { le64_get(e->blk), le64_get(e->nr), le64_get(e->phys),
 			le32_get(e->state) };
@@ -356,7 +356,9 @@ static void io_fetch(struct node_io *io)
 	if (body) {
 		body->ino = le64_of(io->ni->hash.key);
 		body->blk = le64_of(io->want_blk);
-		body->nr = le64_of(io->want_flags ? io->want_nr : LAYOUT_READ_AHEAD_BLKS);
+		body->nr = le64_of(io->want_flags ? io->want_nr :
+						    MIN(LAYOUT_READ_AHEAD_BLKS,
+							    CSVP_FILE_MAX_BLKS - io->want_blk));
 		body->mode = le32_of(io->want_mode);
 		body->flags = le32_of(io->want_flags | (io->paging ? CSVP_LAYOUT_PAGES : 0));
 	}

@@ -19,6 +19,7 @@
 #define CSVP_VERSION 2u
 #define CSVP_MAX_BYTES (1u << 20) /* of a message */
 #define CSVP_NO_SLOT 0xffffu
+#define CSVP_FILE_MAX_BLKS (1ull << 51) /* the last byte of a file is at most INT64_MAX - 1 */
 
 enum csvp_op {
 	CSVP_HELLO = 1,	   /* csvp_hello -> csvp_hello_reply */

@@ -39,6 +39,13 @@ int main(void)
 	OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, TIB, 6 * TIB));
 	CHECK_EQ(pread(fd, got, 102, 4 * TIB + 12344), 102);
 	CHECK(all_zero(got, 102));
+	/* the last byte that there can be */
+	CHECK_EQ(pwrite(fd, buf, 100, INT64_MAX - 100), 100);
+	CHECK_EQ(fstat_of(fd).st_size, INT64_MAX);
+	CHECK_EQ(pread(fd, got, 100, INT64_MAX - 100), 100);
+	CHECK(!memcmp(got, buf, 100));
+	CHECK_EQ(pread(fd, got, 200, INT64_MAX - 4200), 200);
+	CHECK(all_zero(got, 200));
 	OK(ftruncate(fd, 10));
 	CHECK(fstat_of(fd).st_blocks <= 128);
 	CHECK_EQ(pread(fd, got, 8192, 0), 10);
