@@ -87,6 +87,7 @@ struct request {
 
 	/* filled by run functions */
 	struct csv_attr attr, attr2;
+	struct csv_statfs statfs;
 	struct csvp_msg reply;
 	struct csv_extent *ext;
 	uint32_t nr_ext;

@@ -249,13 +249,7 @@ static int run_readdir(struct request *r, struct csv_txn *txn)
 
 static int run_statfs(struct request *r, struct csv_txn *txn)
 {
-	struct csv_statfs st;
-	int err = csv_statfs(txn, &st);
-
-	r->attr.size = st.nr_blks;
-	r->attr.nr_blks = st.free_blks;
-	r->attr.ino = st.nr_inodes;
-	return err;
+	return csv_statfs(txn, &r->statfs);
 }
 
 static void reply_statfs(struct request *r)
@@ -263,8 +257,12 @@ static void reply_statfs(struct request *r)
 	struct csvp_statfs *out = csvp_put(&r->reply, sizeof(*out));
 
 	if (out)
-		*out = (struct csvp_statfs){ le64_of(r->attr.size), le64_of(r->attr.nr_blks),
-			le64_of(r->attr.ino) };
+		*out = (struct csvp_statfs){
+			.nr_blks = le64_of(r->statfs.nr_blks),
+			.free_blks = le64_of(r->statfs.free_blks),
+			.avail_blks = le64_of(r->statfs.avail_blks),
+			.nr_inodes = le64_of(r->statfs.nr_inodes),
+		};
 }
 
 static void sync_done(void *arg, int status)

@@ -341,6 +341,11 @@ static int search_volume(struct search *s, uint64_t hint_blk)
 	return 0;
 }
 
+uint64_t csv_alloc_reserve(struct csv_txn *txn)
+{
+	return csv_alloc_of(txn)->reserve;
+}
+
 int csv_alloc_data(struct csv_txn *txn, uint64_t hint_blk, uint64_t want, uint64_t *ret_blk,
 	uint64_t *ret_nr)
 {

@@ -29,6 +29,9 @@ int csv_alloc_data(struct csv_txn *txn, uint64_t hint_blk, uint64_t want, uint64
 /* Where a file without blocks begins: spreads files over groups, and within them. */
 uint64_t csv_alloc_data_hint(struct csv_txn *txn, uint64_t ino);
 
+/* Blocks that csv_alloc_data() leaves to metadata. */
+uint64_t csv_alloc_reserve(struct csv_txn *txn);
+
 /* -ENOSPC when only the last few blocks are left, which are for operations that free some. */
 int csv_alloc_room(struct csv_txn *txn) __attribute__((warn_unused_result));
 

@@ -119,6 +119,7 @@ void csv_fs_sync(struct csv_fs *fs, void (*done)(void *arg, int status), void *a
 
 struct csv_statfs {
 	uint64_t nr_blks, free_blks; /* 4 KiB; free includes what E5 holds back */
+	uint64_t avail_blks;	     /* of these, what file data may take: the rest is for metadata */
 	uint64_t nr_inodes;
 	uint32_t cluster_blks;
 };

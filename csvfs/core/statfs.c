@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "csvfs/core/alloc.h"
 #include "csvfs/core/root_internal.h"
 
 int csv_statfs(struct csv_txn *txn, struct csv_statfs *ret)
@@ -9,9 +10,11 @@ int csv_statfs(struct csv_txn *txn, struct csv_statfs *ret)
 
 	if (err)
 		return err;
+	uint64_t free_blks = le64_get(root->free_blks), reserve = csv_alloc_reserve(txn);
 	*ret = (struct csv_statfs){
 		.nr_blks = geom->nr_blks,
-		.free_blks = le64_get(root->free_blks),
+		.free_blks = free_blks,
+		.avail_blks = free_blks > reserve ? free_blks - reserve : 0,
 		.nr_inodes = le64_get(root->nr_inodes),
 		.cluster_blks = geom->cluster_blks,
 	};

@@ -553,7 +553,7 @@ static void reply_statfs(struct fcall *f, struct csvp_in *in)
 		.f_frsize = BLK,
 		.f_blocks = le64_get(s->nr_blks),
 		.f_bfree = le64_get(s->free_blks),
-		.f_bavail = le64_get(s->free_blks),
+		.f_bavail = le64_get(s->avail_blks),
 		.f_files = le64_get(s->nr_inodes) + le64_get(s->free_blks),
 		.f_ffree = le64_get(s->free_blks),
 		.f_favail = le64_get(s->free_blks),

@@ -310,7 +310,7 @@ struct csvp_lock_cancel {
 };
 
 struct csvp_statfs {
-	struct le64 nr_blks, free_blks, nr_inodes;
+	struct le64 nr_blks, free_blks, avail_blks, nr_inodes;
 };
 
 struct csvp_recall {

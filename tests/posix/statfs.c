@@ -60,6 +60,12 @@ int main(int argc, char **argv)
 	OK(unlink("f"));
 	OK(close(fd));
 	wait_free(before - 1);
+	/* What is said to be available can be had, but for what the file's own metadata takes. */
+	fd = open_ok("all", O_CREAT | O_RDWR);
+	OK(fallocate(fd, 0, 0, (off_t)(now().f_bavail * st.f_frsize - MIB / 2)));
+	OK(unlink("all"));
+	OK(close(fd));
+	wait_free(before - 1);
 	free(buf);
 	return 0;
 }
