@@ -182,6 +182,15 @@ const char *lm_address(const struct lm *lm)
 	return lm->address;
 }
 
+const char *lm_member_address(const struct lm *lm, uint32_t node, uint64_t *ret_generation)
+{
+	if (node < 1 || node > LM_MAX_NODES || !lm->clustered || !elect_is_member(&lm->elect, node) ||
+		!lm->elect.members[node].known)
+		return NULL;
+	*ret_generation = lm->elect.members[node].state.generation;
+	return lm->elect.members[node].state.address;
+}
+
 static const char *activity(const struct lm *lm)
 {
 	if (lm_phase(lm) == LM_FENCED)

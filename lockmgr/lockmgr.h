@@ -120,6 +120,10 @@ uint64_t lm_generation(const struct lm *lm);
 /* Our own address on the cluster's network (Corosync's), "127.0.0.1" in single mode. */
 const char *lm_address(const struct lm *lm);
 
+/* Where a member is, and which of its mounts: as it says itself in the group, where Corosync vouches for who
+ * says it. NULL: no member, or it has not spoken yet. Valid until the loop goes on. */
+const char *lm_member_address(const struct lm *lm, uint32_t node, uint64_t *ret_generation);
+
 struct lm_node_info {
 	uint32_t node;
 	uint64_t generation, pr_key;

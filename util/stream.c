@@ -428,6 +428,7 @@ int stream_new_internal(const struct stream_cfg *cfg, struct tls_keys *keys, int
 	s->state = listener ? STREAM_HANDSHAKE : STREAM_CONNECTING;
 	s->max_frame = cfg->max_frame ? cfg->max_frame : DEFAULT_MAX_FRAME;
 	s->idle_s = cfg->idle_timeout_ms / 1000.0;
+	s->addr = *peer;
 	addr_text_internal(peer, s->peer, sizeof(s->peer));
 
 	ev_io_init(&s->readable, on_readable, fd, EV_READ);
@@ -444,6 +445,17 @@ int stream_new_internal(const struct stream_cfg *cfg, struct tls_keys *keys, int
 		ev_io_start(ev, &s->writable);
 	*ret_stream = s;
 	return 0;
+}
+
+static int bind_source(int fd, const char *source, int family)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int err = addr_parse_internal(source, 0, &ss, &len);
+
+	if (err || ss.ss_family != family)
+		return err;
+	return bind(fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
 }
 
 int stream_connect(const struct stream_cfg *cfg, const char *address, uint16_t port,
@@ -468,6 +480,11 @@ int stream_connect(const struct stream_cfg *cfg, const char *address, uint16_t p
 		goto out;
 	}
 	socket_tune_internal(fd);
+	err = cfg->source ? bind_source(fd, cfg->source, ss.ss_family) : 0;
+	if (err) {
+		close(fd);
+		goto out;
+	}
 	err = stream_new_internal(cfg, keys, fd, &ss, NULL, &s);
 	if (err)
 		goto out;
@@ -494,6 +511,14 @@ void stream_set_ops(struct stream *s, const struct stream_ops *ops, void *arg)
 const char *stream_peer(const struct stream *s)
 {
 	return s->peer;
+}
+
+bool stream_peer_is(const struct stream *s, const char *address)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	return !addr_parse_internal(address, 0, &ss, &len) && addr_same_host_internal(&s->addr, &ss);
 }
 
 void stream_free(struct stream *s)

@@ -13,6 +13,7 @@
 #ifndef UTIL_STREAM_H
 #define UTIL_STREAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,13 +38,15 @@ struct stream_ops {
 struct stream_cfg {
 	struct loop *loop;
 	const uint8_t *psk;	     /* STREAM_KEY_BYTES; copied */
+	const char *source;	     /* stream_connect: from this numeric address; NULL = any */
 	const char *identity;	     /* TLS PSK identity: the volume's UUID; copied, not empty */
 	uint32_t max_frame;	     /* bytes; 0 = 2 MiB */
 	uint32_t connect_timeout_ms; /* connect and handshake; 0 = 5,000 */
 	uint32_t idle_timeout_ms;    /* no frame received for that long: -ETIMEDOUT; 0 = never */
 };
 
-/* Connects to address:port (numeric IPv4 or IPv6). Errors: -EINVAL, -ENOMEM, -EMFILE. */
+/* Connects to address:port (numeric IPv4 or IPv6). Errors: -EINVAL, -ENOMEM, -EMFILE,
+ * -EADDRNOTAVAIL (source). A source of another family than address does not count. */
 int stream_connect(const struct stream_cfg *cfg, const char *address, uint16_t port,
 	const struct stream_ops *ops, void *arg, struct stream **ret_stream)
 	__attribute__((warn_unused_result, nonnull(1, 2, 4, 6)));
@@ -68,6 +71,9 @@ int stream_send(struct stream *stream, const void *data, size_t len)
 
 /* "10.1.0.2:41234", for messages. */
 const char *stream_peer(const struct stream *stream);
+
+/* Whether the peer's address is this numeric one, whatever its port. */
+bool stream_peer_is(const struct stream *stream, const char *address);
 
 /* Closes and frees without on_close, after one try to send what is queued. NULL is allowed. May be
  * called from a callback. */

@@ -86,7 +86,8 @@ struct stream {
 	struct out_chunk *out_first, *out_last;
 	size_t out_bytes;
 
-	char peer[80];
+	struct sockaddr_storage addr;
+	char peer[80]; /* addr as text */
 };
 
 /* Makes a stream over a connected socket (or one that connects: listener NULL) and takes fd, also
@@ -103,6 +104,8 @@ void listener_result_internal(struct stream_listener *listener, struct stream *s
 void socket_tune_internal(int fd);
 /* Text of an address to buf, and the address of a text: 0 or -EINVAL. */
 void addr_text_internal(const struct sockaddr_storage *ss, char *buf, size_t len);
+/* The same host, whatever the ports; an IPv4 address in IPv6 is one of IPv4. */
+bool addr_same_host_internal(const struct sockaddr_storage *a, const struct sockaddr_storage *b);
 int addr_parse_internal(const char *address, uint16_t port, struct sockaddr_storage *ret_ss,
 	socklen_t *ret_len);
 

@@ -84,6 +84,24 @@ void addr_text_internal(const struct sockaddr_storage *ss, char *buf, size_t len
 	}
 }
 
+static bool addr_host(const struct sockaddr_storage *ss, struct in6_addr *ret)
+{
+	if (ss->ss_family == AF_INET6) {
+		*ret = ((const struct sockaddr_in6 *)ss)->sin6_addr;
+		return true;
+	}
+	*ret = (struct in6_addr){ .s6_addr = { [10] = 0xff, [11] = 0xff } };
+	memcpy(ret->s6_addr + 12, &((const struct sockaddr_in *)ss)->sin_addr, 4);
+	return ss->ss_family == AF_INET;
+}
+
+bool addr_same_host_internal(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	struct in6_addr ha, hb;
+
+	return addr_host(a, &ha) && addr_host(b, &hb) && !memcmp(&ha, &hb, sizeof(ha));
+}
+
 int addr_parse_internal(const char *address, uint16_t port, struct sockaddr_storage *ret_ss,
 	socklen_t *ret_len)
 {

@@ -125,6 +125,7 @@ static void up_connect(struct volume *vol)
 			node_connected(vol->node, c->epoch);
 		return;
 	}
+	cfg.source = lm_address(vol->lm); /* by which the coordinator knows this node */
 	if (stream_connect(&cfg, c->address, c->port, &up_ops, vol, &vol->up))
 		ev_timer_again(loop_ev(vol->loop), &vol->retry);
 }
@@ -191,6 +192,31 @@ static void peer_free(struct peer *peer)
 		free(peer);
 }
 
+/* Who has the key may say that it is any node: it is one that comes from where that node says, in the
+ * group, that it is (V3). */
+static int peer_hello(struct peer *peer, const struct csvp_hello *hello)
+{
+	struct volume *vol = peer->vol;
+	uint32_t node = le32_get(hello->node);
+	uint64_t generation = 0;
+	const char *address = node == vol->self ? NULL : lm_member_address(vol->lm, node, &generation);
+
+	if (!address || generation != le64_get(hello->generation)) {
+		/* It comes again; we may not have heard of it yet. */
+		log_warn("refusing %s, which says that it is node %u: the group knows no such %s",
+			stream_peer(peer->stream), node, address ? "mount of it" : "other member");
+		return -ERR_MOVED;
+	}
+	if (!stream_peer_is(peer->stream, address)) {
+		log_error("refusing %s, which says that it is node %u: that is at %s",
+			stream_peer(peer->stream), node, address);
+		return -EPERM;
+	}
+	channel_drop_node(vol, node); /* an older connection */
+	peer->node = node;
+	return 0;
+}
+
 static void peer_frame(struct stream *stream, void *arg, const void *frame, size_t len)
 {
 	struct peer *peer = arg;
@@ -200,16 +226,12 @@ static void peer_frame(struct stream *stream, void *arg, const void *frame, size
 
 	peer->busy = true;
 	if (vol->role == ROLE_SERVING && vol->coord) {
+		err = peer->node ? 0 : -EPROTO;
 		if (!peer->node && len >= sizeof(*hdr) + sizeof(struct csvp_hello) &&
-			le16_get(hdr->op) == CSVP_HELLO) {
-			uint32_t node = le32_get(((const struct csvp_hello *)(hdr + 1))->node);
-			if (node >= 1 && node <= LM_MAX_NODES && node != vol->self) {
-				channel_drop_node(vol, node); /* an older connection */
-				peer->node = node;
-			}
-		}
-		err = peer->node ? coord_message(vol->coord, peer->node, frame, (uint32_t)len) :
-				   -EPROTO;
+			le16_get(hdr->op) == CSVP_HELLO)
+			err = peer_hello(peer, (const struct csvp_hello *)(hdr + 1));
+		if (!err)
+			err = coord_message(vol->coord, peer->node, frame, (uint32_t)len);
 	}
 	peer->busy = false;
 	if (peer->gone) { /* with what the message led to */

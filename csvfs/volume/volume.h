@@ -7,6 +7,8 @@
  *     is closed); messages of an earlier term of the role are dropped.
  * V2  The node half always speaks to the coordinator that the lock manager names: in-process when
  *     that is this node, else by a TLS stream; it reconnects until there is another.
+ * V3  A connection is of the node that it says only if it comes from the address that this node has in the
+ *     group (Corosync's first link, from which V2 connects), and of its present mount.
  */
 #ifndef CSVFS_VOLUME_H
 #define CSVFS_VOLUME_H
