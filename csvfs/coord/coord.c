@@ -10,6 +10,9 @@
 
 #define RECALL_MS 10000u
 #define NR_SLOTS 62u
+/* As many as Linux lets one process have open unless it is told otherwise (fs.nr_open): some 400 MB of
+ * struct coord_inode. */
+#define OPENS_MAX (1u << 20)
 #define SPARE_CALLBACKS 64u /* one to each node */
 
 /* ---- callbacks ---- */
@@ -377,6 +380,17 @@ static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 	return 0;
 }
 
+int claim_refused(struct coord *coord, uint32_t node, uint32_t other, uint64_t ino, const char *what)
+{
+	/* Both would write. One of them lies, or has missed its own end. */
+	uint32_t victim = node == coord->cfg.node ? other : node;
+
+	log_error("inode %llu: node %u says that it holds a %s that node %u has: node %u is evicted",
+		(unsigned long long)ino, node, what, other, victim);
+	coord->cfg.fence(coord->cfg.arg, victim, "it claims what another node holds");
+	return -EPROTO;
+}
+
 static int reassert_locks(struct coord *coord, struct request *r, struct csvp_in *in)
 {
 	int err = lock_reassert(coord, r->node, in);
@@ -386,6 +400,31 @@ static int reassert_locks(struct coord *coord, struct request *r, struct csvp_in
 	return err;
 }
 
+static int reassert_one(struct coord *coord, struct request *r, const struct csvp_reassert *e)
+{
+	uint32_t mode = le32_get(e->mode), node = r->node;
+	uint64_t ino = le64_get(e->ino);
+	const struct coord_inode *ci = ci_find(coord, ino);
+
+	if (mode > CSVP_EXCL || le32_get(e->opens) != 1)
+		return -EPROTO;
+	/* It also tells of what it was about to open, and of directories that it opened without a word. */
+	if (ci_may_open(coord, ci, node) && coord->nr_opens[node] >= 2 * coord->cfg.opens_max) {
+		log_error("node %u says that it has more than %u files open", node, coord->nr_opens[node]);
+		return -EPROTO;
+	}
+	uint32_t other = ci && !coord->cfg.no_recall ? ci_conflict(ci, node, mode) : 0;
+	if (other)
+		return claim_refused(coord, node, other, ino, "token");
+	int err = ci_attach(r, ino);
+	if (err)
+		return err;
+	ci_set_mode(r->ci, node, mode);
+	ci_set_open(coord, r->ci, node, true);
+	ci_detach(r);
+	return 0;
+}
+
 /* A node's tokens and opens, told after it has found a new coordinator. */
 static int reassert(struct coord *coord, struct request *r, struct csvp_in *in)
 {
@@ -393,18 +432,9 @@ static int reassert(struct coord *coord, struct request *r, struct csvp_in *in)
 	uint32_t node = r->node;
 
 	while ((e = csvp_get(in, sizeof(*e)))) {
-		uint32_t mode = le32_get(e->mode);
-		if (mode > CSVP_EXCL)
-			return -EPROTO;
-		if (!coord->awaited && !coord->serving)
-			return -EPROTO;
-		int err = ci_attach(r, le64_get(e->ino));
+		int err = reassert_one(coord, r, e);
 		if (err)
 			return err;
-		ci_set_mode(r->ci, node, mode);
-		if (le32_get(e->opens))
-			r->ci->opens |= NODE_BIT(node);
-		ci_detach(r);
 	}
 	bool last = le32_get(r->hdr->flags) & CSVP_LAST;
 	int err = last ? lock_reassert_check(coord, node) : 0;
@@ -457,6 +487,10 @@ int coord_message(struct coord *coord, uint32_t node, const void *data, uint32_t
 	r->hellos = s->hellos;
 	r->desc = &coord_ops[op];
 	coord->stats.requests[op]++;
+	if ((op == CSVP_REASSERT || op == CSVP_REASSERT_LOCKS) && !(coord->telling & NODE_BIT(node))) {
+		request_free(r); /* it has told all that it holds on this connection */
+		return -EPROTO;
+	}
 	if (op == CSVP_HELLO || op == CSVP_REASSERT || op == CSVP_REASSERT_LOCKS) {
 		err = op == CSVP_HELLO	     ? hello(coord, r, &r->in) :
 			op == CSVP_REASSERT ? reassert(coord, r, &r->in) :
@@ -518,6 +552,8 @@ int coord_new(const struct coord_cfg *cfg, uint64_t expected, struct coord **ret
 	coord->cfg = *cfg;
 	if (!coord->cfg.recall_ms)
 		coord->cfg.recall_ms = RECALL_MS;
+	if (!coord->cfg.opens_max)
+		coord->cfg.opens_max = OPENS_MAX;
 	coord->loop = bdev_queue_loop(cfg->queue);
 	coord->awaited = expected;
 	coord->next_xid = cfg->epoch << 32 | 1; /* an answer to an earlier coordinator fits none */

@@ -15,7 +15,9 @@
  * C5  A request that changes something and carries a slot is recorded with its effect in one
  *     transaction (docs/DESIGN.md, 6).
  * C6  Until each node that is expected has reasserted or is gone, nothing but HELLO and REASSERT is
- *     carried out.
+ *     carried out. What two nodes cannot both hold, and both say they do, one of them does not get: who
+ *     says so later is evicted, but not this node itself, which goes on coordinating. Its connection is
+ *     refused, so it is awaited until it is gone.
  * C7  A LAYOUT for pages of a mapping, or a new size, from the node that holds EXCL goes on beside the
  *     section while another node's request is in there: that waits for the token, and the token for
  *     those pages. One at a time; the request in the section does not go on before they are done.
@@ -43,6 +45,7 @@ struct coord_cfg {
 	uint32_t recall_ms;  /* how long a callback may stay unanswered; 0 = 10,000 */
 	uint32_t seen_max;   /* inodes of which nodes may keep what they were told; 0 = 262,144. At
 				least 4,096 */
+	uint32_t opens_max;  /* files that a node may have open; 0 = 1,048,576 */
 	bool no_recall;	     /* tests only: the twin without recalls */
 	/* Sends a message to a node, in order; data is copied or sent before it returns. A lost
 	 * connection is not an error: the node will reconnect and resend, or be gone. */

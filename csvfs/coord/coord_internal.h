@@ -158,6 +158,7 @@ struct coord {
 	struct list lock_waits; /* requests, of all inodes */
 	struct lockset asserted_locks[NR_NODES]; /* told so far, until the last REASSERT */
 	uint32_t nr_locks[NR_NODES], nr_lock_waits[NR_NODES];
+	uint32_t nr_opens[NR_NODES]; /* inodes that each has open */
 	uint64_t lock_search;
 	uint64_t next_xid;
 	uint32_t nr_io; /* requests to the device (coord_data.c) */
@@ -168,6 +169,8 @@ struct coord {
 };
 
 /* coord.c */
+/* node says that it holds what other has: -EPROTO, one of them is evicted (C6). */
+int claim_refused(struct coord *coord, uint32_t node, uint32_t other, uint64_t ino, const char *what);
 /* An I/O of the coordinator's own has ended. */
 void stop_check(struct coord *coord);
 void request_run(struct request *r, int (*run)(struct request *r, struct csv_txn *txn),
@@ -202,6 +205,11 @@ int ci_attach(struct request *r, uint64_t ino);
 void ci_detach(struct request *r);
 void ci_maybe_free(struct coord *coord, struct coord_inode *ci);
 void ci_set_mode(struct coord_inode *ci, uint32_t node, enum csvp_mode mode);
+/* A node that has what node cannot have beside it; 0: none. */
+uint32_t ci_conflict(const struct coord_inode *ci, uint32_t node, enum csvp_mode mode);
+void ci_set_open(struct coord *coord, struct coord_inode *ci, uint32_t node, bool open);
+/* -ENFILE: node may not open another inode than ci (NULL: one that is made). */
+int ci_may_open(const struct coord *coord, const struct coord_inode *ci, uint32_t node);
 /* Enters the section of r->ci; then others (nodes in mask) are recalled so that they hold nothing
  * that conflicts with mode; then step(r, 0). CSVP_NONE as mode: nobody in mask keeps anything. */
 void section_enter(struct request *r, uint64_t mask, enum csvp_mode mode,
@@ -269,7 +277,8 @@ void lock_done(struct coord *coord);
 void lock_hello(struct coord *coord, uint32_t node);
 /* A part of what a node holds. -EPROTO, -ENOMEM. */
 int lock_reassert(struct coord *coord, uint32_t node, struct csvp_in *in);
-/* Before the last REASSERT is answered: -EPROTO for locks on what it has not told to be open. */
+/* Before the last REASSERT is answered, what was told as a whole: -EPROTO for locks on what is not open,
+ * that overlap, that another node has. -ENOMEM. */
 int lock_reassert_check(struct coord *coord, uint32_t node);
 void lock_reassert_end(struct coord *coord, uint32_t node);
 /* The inode is not open on node any more. The caller holds a reference to ci. */

@@ -14,8 +14,9 @@
  * L4  What a node holds after it has connected is what it says itself (REASSERT_LOCKS), from the last
  *     REASSERT on. So a grant whose answer was lost leaves no lock behind that nobody knows of: the
  *     node sends its request again, or the cancel of it. Until then the old ones stand.
- * L5  Before all have reasserted nothing is granted (C6). Locks that are reasserted never conflict,
- *     unless a node lies or has missed its own end: it is evicted then.
+ * L5  Before all have reasserted nothing is granted (C6). Locks that are reasserted never conflict with
+ *     those of other nodes, unless a node lies or has missed its own end: it is evicted then, and what
+ *     was known of it stands until it is gone. To find that takes n log n.
  * L6  A request of fcntl(2) does not begin to wait if an owner would then wait for itself, by way of
  *     any number of owners on any nodes: -EDEADLK. All that wait are here, so all circles are seen.
  *     (FUSE does not say whether a lock is a process's or an open file's; they are treated alike.)
@@ -26,6 +27,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "csvfs/coord/coord_internal.h"
 #include "util/checked.h"
@@ -34,6 +36,9 @@
 #define MAX_NODE_LOCKS 65536u /* of a node: held */
 #define MAX_INODE_LOCKS 16384u
 #define MAX_NODE_WAITS 4096u
+/* What it tells: what is being unlocked just then is told as done, which may cut locks in two. */
+#define MAX_TOLD_LOCKS (2 * MAX_NODE_LOCKS)
+#define MAX_TOLD_INODE_LOCKS (2 * MAX_INODE_LOCKS)
 
 /* ---- changes of what is held ---- */
 
@@ -42,8 +47,8 @@ static int apply(struct coord *coord, struct coord_inode *ci, const struct lock 
 {
 	uint32_t before = ci->locks.nr;
 
-	if (lock->type != CSVP_LOCK_NONE && (ci->locks.nr >= MAX_INODE_LOCKS ||
-		coord->nr_locks[lock->node] >= MAX_NODE_LOCKS))
+	if ((ci->locks.nr >= MAX_INODE_LOCKS || coord->nr_locks[lock->node] >= MAX_NODE_LOCKS) &&
+		(lock->type != CSVP_LOCK_NONE || lockset_would_cut(&ci->locks, lock)))
 		return -ENOLCK;
 	int err = lockset_apply(&ci->locks, lock);
 	coord->nr_locks[lock->node] += ci->locks.nr - before;
@@ -330,7 +335,7 @@ int lock_reassert(struct coord *coord, uint32_t node, struct csvp_in *in)
 		struct lock *lock = malloc(sizeof(*lock));
 		if (!lock)
 			return -ENOMEM;
-		if (lock_get(lock, b) || lock->type == CSVP_LOCK_NONE || set->nr >= MAX_NODE_LOCKS) {
+		if (lock_get(lock, b) || lock->type == CSVP_LOCK_NONE || set->nr >= MAX_TOLD_LOCKS) {
 			free(lock);
 			return -EPROTO;
 		}
@@ -341,39 +346,112 @@ int lock_reassert(struct coord *coord, uint32_t node, struct csvp_in *in)
 	return csvp_left(in) ? -EPROTO : 0;
 }
 
-int lock_reassert_check(struct coord *coord, uint32_t node)
+/* By inode, owner, start. */
+static int by_owner(const void *a, const void *b)
 {
-	struct list *pos;
+	const struct lock *l = *(struct lock *const *)a, *m = *(struct lock *const *)b;
 
-	list_for_each (pos, &coord->asserted_locks[node].locks) {
-		const struct lock *lock = list_entry(pos, struct lock, link);
-		const struct coord_inode *ci = ci_find(coord, lock->ino);
-		/* open by what it tells on this connection: the rest is dropped after this */
-		if (!ci || !(ci->opens & ci->asserted & NODE_BIT(node)))
-			return -EPROTO;
-	}
-	return 0;
+	if (l->ino != m->ino)
+		return l->ino < m->ino ? -1 : 1;
+	if (l->kind != m->kind)
+		return l->kind < m->kind ? -1 : 1;
+	if (l->owner != m->owner)
+		return l->owner < m->owner ? -1 : 1;
+	return l->start < m->start ? -1 : l->start > m->start;
 }
 
-/* One lock that the node says it holds. */
-static void assert_one(struct coord *coord, struct lock *lock)
+static int by_start(const void *a, const void *b)
 {
-	struct coord_inode *ci = ci_find(coord, lock->ino);
-	const struct lock *other = lockset_conflict(&ci->locks, lock);
-	uint32_t node = lock->node;
+	const struct lock *l = *(struct lock *const *)a, *m = *(struct lock *const *)b;
 
-	if (!other && !lockset_holds_there(&ci->locks, lock)) {
-		lockset_adopt(&ci->locks, lock);
-		coord->nr_locks[node]++;
-		return;
+	if (l->kind != m->kind)
+		return l->kind < m->kind ? -1 : 1;
+	return l->start < m->start ? -1 : l->start > m->start;
+}
+
+/* Of those that begin earlier, what reaches farthest. */
+struct reach {
+	const struct lock *any, *writing;
+};
+
+static void reach_add(struct reach *reach, const struct lock *lock)
+{
+	if (!reach->any || reach->any->end < lock->end)
+		reach->any = lock;
+	if (lock->type == CSVP_LOCK_WRITE && (!reach->writing || reach->writing->end < lock->end))
+		reach->writing = lock;
+}
+
+/* all: the locks of an inode, by_start. Another node's that conflicts with one of node's; NULL: none. */
+static const struct lock *find_conflict(struct lock **all, size_t nr, uint32_t node)
+{
+	struct reach reach[2] = { 0 };
+
+	for (size_t i = 0; i < nr; i++) {
+		bool own = all[i]->node == node;
+		if (i && all[i]->kind != all[i - 1]->kind)
+			memset(reach, 0, sizeof(reach));
+		const struct lock *other = all[i]->type == CSVP_LOCK_WRITE ? reach[!own].any :
+									     reach[!own].writing;
+		if (other && other->end >= all[i]->start)
+			return own ? other : all[i];
+		reach_add(&reach[own], all[i]);
 	}
-	if (other && other->node != node) {
-		/* both believe that they hold it: both would write (L5) */
-		log_error("inode %llu: node %u says that it holds a lock that node %u has: it is evicted",
-			(unsigned long long)lock->ino, node, other->node);
-		coord->cfg.fence(coord->cfg.arg, node, "it claims a lock that another node has");
+	return NULL;
+}
+
+/* The locks told of one inode, by_owner, and those of other nodes there. */
+static int check_inode(struct coord *coord, uint32_t node, struct lock **told, size_t nr_told)
+{
+	const struct coord_inode *ci = ci_find(coord, told[0]->ino);
+	const struct lock *other;
+	struct list *pos;
+
+	/* open by what it tells on this connection: the rest is dropped after this */
+	if (!ci || !(ci->opens & ci->asserted & NODE_BIT(node)) || nr_told > MAX_TOLD_INODE_LOCKS)
+		return -EPROTO;
+	for (size_t i = 1; i < nr_told; i++)
+		if (lock_same_owner(told[i], told[i - 1]) && told[i]->start <= told[i - 1]->end)
+			return -EPROTO; /* (S1 of lockset.h) */
+	size_t nr = nr_told;
+	struct lock **all = malloc((nr_told + ci->locks.nr) * sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	memcpy(all, told, nr_told * sizeof(*all));
+	list_for_each (pos, &ci->locks.locks) {
+		struct lock *lock = list_entry(pos, struct lock, link);
+		if (lock->node != node)
+			all[nr++] = lock;
 	}
-	free(lock);
+	qsort(all, nr, sizeof(*all), by_start);
+	other = find_conflict(all, nr, node);
+	int err = other ? claim_refused(coord, node, other->node, told[0]->ino, "lock") : 0;
+	free(all);
+	return err;
+}
+
+int lock_reassert_check(struct coord *coord, uint32_t node)
+{
+	const struct lockset *set = &coord->asserted_locks[node];
+	struct list *pos;
+	size_t nr = 0, end;
+	int err = 0;
+
+	if (!set->nr)
+		return 0;
+	struct lock **told = malloc(set->nr * sizeof(*told));
+	if (!told)
+		return -ENOMEM;
+	list_for_each (pos, &set->locks)
+		told[nr++] = list_entry(pos, struct lock, link);
+	qsort(told, nr, sizeof(*told), by_owner);
+	for (size_t at = 0; at < nr && !err; at = end) {
+		for (end = at + 1; end < nr && told[end]->ino == told[at]->ino; end++)
+			;
+		err = check_inode(coord, node, told + at, end - at);
+	}
+	free(told);
+	return err;
 }
 
 void lock_reassert_end(struct coord *coord, uint32_t node)
@@ -387,7 +465,8 @@ void lock_reassert_end(struct coord *coord, uint32_t node)
 		struct lock *lock = list_entry(set->locks.next, struct lock, link);
 		list_del(&lock->link);
 		set->nr--;
-		assert_one(coord, lock);
+		lockset_adopt(&ci_find(coord, lock->ino)->locks, lock);
+		coord->nr_locks[node]++;
 	}
 	htab_for_each_safe (n, tmp, &coord->inodes)
 		grant_waiters(coord, container_of(n, struct coord_inode, hash));

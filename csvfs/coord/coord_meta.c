@@ -76,6 +76,8 @@ static int run_create(struct request *r, struct csv_txn *txn)
 	if (!name || !target)
 		return -EPROTO;
 	int err = inherit(txn, le64_get(b->dir), le32_get(b->umask), &proto, &list);
+	if (!err && le32_get(b->open))
+		err = ci_may_open(r->coord, NULL, r->node);
 	if (!err && !le32_get(b->name_len) && le32_get(b->open))
 		err = csv_create_unnamed(txn, le64_get(b->dir), &proto, &r->attr);
 	else if (!err)
@@ -105,7 +107,7 @@ static void after_create(struct request *r)
 	const struct csvp_create *b = r->body;
 
 	if (le32_get(b->open) && request_live(r) && !ci_attach(r, r->attr.ino))
-		r->ci->opens |= NODE_BIT(r->node);
+		ci_set_open(r->coord, r->ci, r->node, true);
 }
 
 static int run_link(struct request *r, struct csv_txn *txn)
@@ -388,7 +390,7 @@ static void open_done(struct request *r, int status)
 		return;
 	}
 	if (status == 0 && request_live(r))
-		r->ci->opens |= NODE_BIT(r->node);
+		ci_set_open(r->coord, r->ci, r->node, true);
 	request_finish(r, status);
 }
 
@@ -397,6 +399,8 @@ static void start_open(struct request *r)
 	const struct csvp_ino *b = r->body;
 	int err = ci_attach(r, le64_get(b->ino));
 
+	if (!err)
+		err = ci_may_open(r->coord, r->ci, r->node);
 	if (err)
 		request_finish(r, err);
 	else
@@ -444,7 +448,7 @@ static void start_close(struct request *r)
 		return;
 	}
 	r->times_ns = le64_get(b->wrote_ns);
-	r->ci->opens &= ~NODE_BIT(r->node);
+	ci_set_open(r->coord, r->ci, r->node, false);
 	ci_set_mode(r->ci, r->node, CSVP_NONE);
 	lock_closed(r->coord, r->ci, r->node);
 	request_run(r, run_close, close_done);

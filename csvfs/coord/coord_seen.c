@@ -59,7 +59,7 @@ static void note_open(struct coord *coord, uint32_t node, uint64_t ino)
 			 "any more for it once it is removed", (unsigned long long)ino, node);
 		return;
 	}
-	ci->opens |= NODE_BIT(node);
+	ci_set_open(coord, ci, node, true);
 	ci->asserted |= NODE_BIT(node);
 }
 

@@ -77,6 +77,34 @@ void ci_set_mode(struct coord_inode *ci, uint32_t node, enum csvp_mode mode)
 	ci->asserted |= NODE_BIT(node);
 }
 
+uint32_t ci_conflict(const struct coord_inode *ci, uint32_t node, enum csvp_mode mode)
+{
+	uint64_t others = ci->holders & ~NODE_BIT(node);
+
+	for (uint32_t n = 1; mode && others && n < NR_NODES; n++)
+		if ((others & NODE_BIT(n)) && (mode == CSVP_EXCL || ci->mode[n] != mode))
+			return n;
+	return 0;
+}
+
+int ci_may_open(const struct coord *coord, const struct coord_inode *ci, uint32_t node)
+{
+	if (ci && (ci->opens & NODE_BIT(node)))
+		return 0;
+	return coord->nr_opens[node] < coord->cfg.opens_max ? 0 : -ENFILE;
+}
+
+void ci_set_open(struct coord *coord, struct coord_inode *ci, uint32_t node, bool open)
+{
+	bool was = ci->opens & NODE_BIT(node);
+
+	if (open && !was)
+		coord->nr_opens[node]++;
+	else if (!open && was)
+		coord->nr_opens[node]--;
+	ci->opens = open ? ci->opens | NODE_BIT(node) : ci->opens & ~NODE_BIT(node);
+}
+
 /* The mode to which a holder of held must go so that another node may have wanted. */
 static enum csvp_mode compatible(enum csvp_mode held, enum csvp_mode wanted)
 {
@@ -288,7 +316,7 @@ void token_node_gone(struct coord *coord, uint32_t node)
 
 		ci->refs++; /* what follows may end requests */
 		ci_set_mode(ci, node, CSVP_NONE);
-		ci->opens &= ~NODE_BIT(node);
+		ci_set_open(coord, ci, node, false);
 		if (ci->recalled & NODE_BIT(node)) {
 			/* Only when the callback itself could not be sent. */
 			ci->recalled &= ~NODE_BIT(node);
@@ -321,7 +349,7 @@ void token_reassert_end(struct coord *coord, uint32_t node)
 		bool was_open = ci->opens & NODE_BIT(node);
 		ci->refs++;
 		ci_set_mode(ci, node, CSVP_NONE);
-		ci->opens &= ~NODE_BIT(node);
+		ci_set_open(coord, ci, node, false);
 		if (was_open && !ci->opens)
 			orphan_check(coord, n->key);
 		ci->refs--;

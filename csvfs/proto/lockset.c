@@ -144,18 +144,6 @@ void lockset_adopt(struct lockset *set, struct lock *lock)
 	set->nr++;
 }
 
-bool lockset_holds_there(const struct lockset *set, const struct lock *who)
-{
-	struct list *pos;
-
-	list_for_each (pos, &set->locks) {
-		const struct lock *lock = list_entry(pos, struct lock, link);
-		if (lock_same_owner(lock, who) && lock_overlaps(lock, who))
-			return true;
-	}
-	return false;
-}
-
 bool lockset_other_type(const struct lockset *set, const struct lock *who)
 {
 	struct list *pos;
@@ -163,6 +151,18 @@ bool lockset_other_type(const struct lockset *set, const struct lock *who)
 	list_for_each (pos, &set->locks) {
 		const struct lock *lock = list_entry(pos, struct lock, link);
 		if (lock_same_owner(lock, who) && lock->type != who->type)
+			return true;
+	}
+	return false;
+}
+
+bool lockset_would_cut(const struct lockset *set, const struct lock *who)
+{
+	struct list *pos;
+
+	list_for_each (pos, &set->locks) {
+		const struct lock *lock = list_entry(pos, struct lock, link);
+		if (lock_same_owner(lock, who) && lock->start < who->start && lock->end > who->end)
 			return true;
 	}
 	return false;

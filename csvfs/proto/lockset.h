@@ -59,12 +59,12 @@ void lockset_apply_reserved(struct lockset *set, const struct lock *want, struct
 /* Puts a lock that the caller has made into the set, which frees it. Its owner must hold nothing there
  * yet (S1). */
 void lockset_adopt(struct lockset *set, struct lock *lock);
-/* Whether the owner of who holds something in its range. */
-bool lockset_holds_there(const struct lockset *set, const struct lock *who);
 /* Whether the owner of who holds anything of another type than who->type. */
 bool lockset_other_type(const struct lockset *set, const struct lock *who);
 /* Whether the owner of who holds anything. */
 bool lockset_holds(const struct lockset *set, const struct lock *who);
+/* Whether to unlock the range of who leaves two locks where one was. */
+bool lockset_would_cut(const struct lockset *set, const struct lock *who);
 /* Drops all locks of a node. */
 void lockset_drop_node(struct lockset *set, uint32_t node);
 /* Drops all locks of the owner of who; never fails. */

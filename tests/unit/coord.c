@@ -466,6 +466,117 @@ static void test_takeover(void)
 	env_end(&v);
 }
 
+static int claim(struct env *v, uint32_t node, unsigned nr, const uint64_t *pairs, uint32_t flags)
+{
+	struct csvp_msg msg;
+
+	msg_begin(v, &msg, CSVP_REASSERT);
+	csvp_hdr(&msg)->flags = le32_of(flags);
+	for (unsigned i = 0; i < nr; i++) {
+		struct csvp_reassert r = { le64_of(pairs[2 * i]), le32_of((uint32_t)pairs[2 * i + 1]),
+			le32_of(1) };
+		csvp_put_bytes(&msg, &r, sizeof(r));
+	}
+	int err = msg_post(v, node, &msg);
+	csvp_free(&msg);
+	return err ? err : msg_wait(v, node, v->xid, NULL);
+}
+
+/* Two nodes say that they hold what one of them alone can hold: who says so later goes; but not this
+ * node, which coordinates. Nothing is served before it is gone. */
+static void test_conflict(void)
+{
+	static const struct {
+		enum csvp_mode first, second;
+		bool fits;
+	} cases[] = { { CSVP_EXCL, CSVP_EXCL, false }, { CSVP_EXCL, CSVP_READ, false },
+		{ CSVP_EXCL, CSVP_WRITE, false }, { CSVP_WRITE, CSVP_EXCL, false },
+		{ CSVP_READ, CSVP_EXCL, false }, { CSVP_READ, CSVP_WRITE, false },
+		{ CSVP_WRITE, CSVP_READ, false }, { CSVP_READ, CSVP_READ, true },
+		{ CSVP_WRITE, CSVP_WRITE, true }, { CSVP_EXCL, CSVP_NONE, true },
+		{ CSVP_NONE, CSVP_EXCL, true } };
+	struct env v;
+
+	env_start(&v);
+	uint64_t ino = do_create(&v, 1, "f", true);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (uint32_t second = 1; second <= 3; second += 2) {
+			uint64_t a[2] = { ino, cases[i].first }, b[2] = { ino, cases[i].second };
+			uint32_t victim = second == 1 ? 2 : second;
+			env_restart(&v, 7);
+			v.evicted = 0;
+			CHECK_OK(node_hello(&v, 2));
+			CHECK_OK(claim(&v, 2, 1, a, CSVP_LAST));
+			CHECK_OK(node_hello(&v, 4 - second));
+			CHECK_OK(claim(&v, 4 - second, 0, NULL, CSVP_LAST));
+			CHECK_OK(node_hello(&v, second));
+			CHECK_EQ(claim(&v, second, 1, b, CSVP_LAST), cases[i].fits ? 0 : -EPROTO);
+			CHECK_EQ(v.evicted, cases[i].fits ? 0 : 1u << victim);
+			CHECK_EQ(v.served, cases[i].fits);
+			if (cases[i].fits)
+				continue;
+			coord_node_gone(v.coord, victim, v.generation[victim]);
+			if (second == 1) {
+				CHECK_OK(node_hello(&v, 1));
+				CHECK_OK(claim(&v, 1, 1, b, CSVP_LAST));
+			}
+			CHECK_EQ(v.served, 1);
+		}
+
+	/* While it serves: a new connection that claims what another one was granted; and one that has told
+	 * all already. */
+	env_restart(&v, ALL);
+	env_nodes(&v);
+	v.evicted = 0;
+	uint64_t excl[2] = { ino, CSVP_EXCL };
+	CHECK_OK(do_open(&v, 2, ino));
+	CHECK_EQ(do_layout(&v, 2, ino, 0, 0, CSVP_EXCL, 0), CSVP_EXCL);
+	CHECK_EQ(claim(&v, 3, 1, excl, CSVP_LAST), -EPROTO);
+	CHECK_EQ(v.evicted, 0);
+	CHECK_OK(node_hello(&v, 3));
+	CHECK_EQ(claim(&v, 3, 1, excl, 0), -EPROTO);
+	CHECK_EQ(v.evicted, 1u << 3);
+	env_end(&v);
+}
+
+/* A node has as many files open as it may, and tells of as many, and of those that it was about to open. */
+static void test_opens_max(void)
+{
+	struct env v;
+	uint64_t ino[3];
+	int status = 0;
+	uint32_t nr;
+
+	env_start(&v);
+	v.opens_max = 2;
+	env_restart(&v, ALL);
+	env_nodes(&v);
+	for (unsigned i = 0; i < 3; i++)
+		ino[i] = do_create(&v, 1, (char[2]){ (char)('a' + i), 0 }, false);
+	CHECK_OK(do_open(&v, 2, ino[0]));
+	CHECK_OK(do_open(&v, 2, ino[1]));
+	CHECK_OK(do_open(&v, 2, ino[1]));
+	CHECK_EQ(do_open(&v, 2, ino[2]), -ENFILE);
+	CHECK_OK(do_open(&v, 3, ino[2]));
+	CHECK_OK(do_close(&v, 2, ino[0]));
+	CHECK_OK(do_open(&v, 2, ino[2]));
+	struct csvp_msg msg;
+	build_create(&v, &msg, 1, "d", S_IFREG | 0644, "", true);
+	CHECK_EQ(msg_call(&v, 2, &msg, NULL), -ENFILE);
+	CHECK_OK(do_close(&v, 2, ino[1]));
+	CHECK_OK(do_close(&v, 2, ino[2]));
+	do_create(&v, 2, "d", true);
+
+	CHECK_OK(node_hello(&v, 4));
+	for (nr = 0; nr < 10 && !status; nr++) {
+		uint64_t made_up[2] = { 1000 + nr, CSVP_READ };
+		status = claim(&v, 4, 1, made_up, 0);
+	}
+	CHECK_EQ(status, -EPROTO);
+	CHECK_EQ(nr, 5);
+	env_end(&v);
+}
+
 /* A grant to a connection that has ended is none: the node tells on the new one what it holds. */
 static void test_reconnect(void)
 {
@@ -530,8 +641,7 @@ static void test_hostile_frames(void)
 	for (unsigned op = 0; op < CSVP_OP_LIMIT + 5; op++) {
 		msg_begin(&v, &msg, (enum csvp_op)op);
 		int err = msg_post(&v, 1, &msg);
-		if (op == CSVP_STATFS || op == CSVP_SYNC || op == CSVP_REASSERT ||
-			op == CSVP_REASSERT_LOCKS)
+		if (op == CSVP_STATFS || op == CSVP_SYNC)
 			CHECK_OK(err);
 		else
 			CHECK_EQ(err, -EPROTO);
@@ -566,6 +676,7 @@ static void test_hostile_frames(void)
 	h->node = le32_of(1);
 	CHECK_EQ(msg_post(&v, 1, &msg), -EPROTO);
 	csvp_free(&msg);
+	CHECK_OK(node_hello(&v, 1));
 	msg_begin(&v, &msg, CSVP_REASSERT);
 	struct csvp_reassert *r = csvp_put(&msg, sizeof(*r));
 	CHECK(r);
@@ -739,6 +850,8 @@ int main(void)
 	test_orphan_token();
 	test_takeover();
 	test_reconnect();
+	test_conflict();
+	test_opens_max();
 	test_hostile_frames();
 	test_hostile_numbers();
 	test_stop_io();

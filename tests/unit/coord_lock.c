@@ -2,6 +2,8 @@
 /* libs: util blockdev journal core proto coord */
 /* Locks at the coordinator: ranges against a model, waiting, circles, cancels, ends of nodes, takeover
  * with reassertion, hostile messages. */
+#include <time.h>
+
 #include "csvfs/proto/lockset.h"
 #include "tests/unit/coord_test.h"
 
@@ -481,10 +483,18 @@ static void test_takeover(void)
 	CHECK_OK(msg_wait(&v, 1, waits, NULL));
 	CHECK_EQ(stats_of(&v).nr_locks, 4);
 
-	/* two say that they have it: the later one goes */
-	CHECK_OK(tell(&v, 3, ino, 1, &one));
+	/* two say that they have it: the later one goes, and what it had stands until it is gone */
+	CHECK_EQ(tell(&v, 3, ino, 1, &one), -EPROTO);
 	CHECK_EQ(v.evicted, 1u << 3);
-	CHECK_EQ(stats_of(&v).nr_locks, 3);
+	CHECK_EQ(stats_of(&v).nr_locks, 4);
+	CHECK_EQ(ask(&v, 2, wire(ino, 2, 32, 33, CSVP_LOCK_WRITE)), -EAGAIN);
+	coord_node_gone(v.coord, 3, v.generation[3]);
+	CHECK_OK(ask(&v, 2, wire(ino, 2, 32, 33, CSVP_LOCK_WRITE)));
+	/* the coordinator's own node stays, whoever came first */
+	v.evicted = 0;
+	struct csvp_lock wide = wire(ino, 5, 0, END, CSVP_LOCK_WRITE);
+	CHECK_EQ(tell(&v, 1, ino, 1, &wide), -EPROTO);
+	CHECK_EQ(v.evicted, 1u << 2);
 	env_end(&v);
 }
 
@@ -539,11 +549,17 @@ static void test_hostile(void)
 	csvp_free(&msg);
 	bad = wire(closed, 1, 0, 9, CSVP_LOCK_WRITE);
 	CHECK_EQ(tell(&v, 3, ino, 1, &bad), -EPROTO);
-	/* two of one owner that overlap: one counts */
-	struct csvp_lock twice[] = { wire(ino, 1, 20, 29, CSVP_LOCK_READ),
-		wire(ino, 1, 25, 35, CSVP_LOCK_WRITE) };
-	CHECK_OK(tell(&v, 3, ino, 2, twice));
+	/* two of one owner that overlap */
+	struct csvp_lock twice[] = { wire(ino, 1, 25, 35, CSVP_LOCK_WRITE),
+		wire(ino, 1, 20, 29, CSVP_LOCK_READ) };
+	CHECK_EQ(tell(&v, 3, ino, 2, twice), -EPROTO);
+	CHECK_OK(tell(&v, 3, ino, 1, twice));
 	CHECK_EQ(stats_of(&v).nr_locks, 2);
+	/* after all was told */
+	msg_begin(&v, &msg, CSVP_REASSERT_LOCKS);
+	csvp_put_bytes(&msg, &good, sizeof(good));
+	CHECK_EQ(msg_post(&v, 3, &msg), -EPROTO);
+	csvp_free(&msg);
 	/* as many as there may be, and one more */
 	int status = 0;
 	uint32_t nr;
@@ -553,6 +569,105 @@ static void test_hostile(void)
 	CHECK_EQ(stats_of(&v).nr_locks, 16384);
 	CHECK_OK(ask(&v, 4, wire(ino, 1, 0, END, CSVP_LOCK_NONE)));
 	CHECK_EQ(stats_of(&v).nr_locks, 2);
+	env_end(&v);
+}
+
+/* ---- as many as there may be ---- */
+
+#define INODE_LOCKS 16384u
+
+/* An unlock may cut a lock in two: not beyond the limit, what needs no more locks goes on. */
+static void test_cut_limit(void)
+{
+	struct env v;
+	int status = 0;
+
+	env_start(&v);
+	uint64_t ino = open_everywhere(&v, "f");
+	CHECK_OK(ask(&v, 1, wire(ino, 1, 0, END, CSVP_LOCK_WRITE)));
+	for (uint64_t at = 1; at < 4 * INODE_LOCKS && !status; at += 2)
+		status = ask(&v, 1, wire(ino, 1, at, at, CSVP_LOCK_NONE));
+	CHECK_EQ(status, -ENOLCK);
+	CHECK_EQ(stats_of(&v).nr_locks, INODE_LOCKS);
+	CHECK_OK(ask(&v, 1, wire(ino, 1, 0, 0, CSVP_LOCK_NONE)));
+	CHECK_OK(ask(&v, 1, wire(ino, 1, 0, END, CSVP_LOCK_NONE)));
+	CHECK_EQ(stats_of(&v).nr_locks, 0);
+	env_end(&v);
+}
+
+static int tell_locks(struct env *v, uint32_t node, uint64_t ino, const struct csvp_lock *locks, uint32_t nr)
+{
+	struct csvp_msg msg;
+
+	msg_begin(v, &msg, CSVP_REASSERT_LOCKS);
+	for (uint32_t i = 0; i < nr; i++) {
+		struct csvp_lock lock = locks[i];
+		lock.ino = le64_of(ino);
+		csvp_put_bytes(&msg, &lock, sizeof(lock));
+	}
+	int err = msg_post(v, node, &msg);
+	csvp_free(&msg);
+	return err ? err : msg_wait(v, node, v->xid, NULL);
+}
+
+static uint64_t cpu_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* All that two nodes may hold is told and compared in no time; too many are refused. */
+static void test_many(void)
+{
+	static struct csvp_lock locks[INODE_LOCKS];
+	uint64_t pairs[8], begin;
+	struct env v;
+
+	env_start(&v);
+	for (unsigned i = 0; i < 4; i++) {
+		pairs[2 * i] = open_everywhere(&v, (char[2]){ (char)('a' + i), 0 });
+		pairs[2 * i + 1] = CSVP_NONE;
+	}
+	begin = cpu_ms();
+	for (uint32_t node = 2; node <= 3; node++) {
+		CHECK_OK(node_hello(&v, node));
+		for (uint32_t i = 0; i < INODE_LOCKS; i++)
+			locks[i] = wire(0, node * INODE_LOCKS + i, 4 * i + node, 4 * i + node, CSVP_LOCK_WRITE);
+		for (unsigned i = 0; i < 4; i++)
+			CHECK_OK(tell_locks(&v, node, pairs[2 * i], locks, INODE_LOCKS));
+		node_reassert(&v, node, 4, pairs);
+	}
+	CHECK_EQ(stats_of(&v).nr_locks, 8 * INODE_LOCKS);
+	printf("%u locks told in %llu ms\n", 8 * INODE_LOCKS, (unsigned long long)(cpu_ms() - begin));
+	CHECK(cpu_ms() - begin < 4000);
+	CHECK_EQ(v.evicted, 0);
+
+	/* one among them that is another node's */
+	CHECK_OK(node_hello(&v, 2));
+	locks[INODE_LOCKS / 2] = wire(0, 1, 4 * 77 + 3, 4 * 77 + 3, CSVP_LOCK_READ);
+	for (uint32_t i = 0; i < INODE_LOCKS; i++)
+		if (i != INODE_LOCKS / 2)
+			locks[i] = wire(0, 2 * INODE_LOCKS + i, 4 * i + 2, 4 * i + 2, CSVP_LOCK_READ);
+	CHECK_OK(tell_locks(&v, 2, pairs[6], locks, INODE_LOCKS));
+	struct csvp_msg msg;
+	msg_begin(&v, &msg, CSVP_REASSERT);
+	csvp_hdr(&msg)->flags = le32_of(CSVP_LAST);
+	struct csvp_reassert r = { le64_of(pairs[6]), le32_of(CSVP_NONE), le32_of(1) };
+	csvp_put_bytes(&msg, &r, sizeof(r));
+	CHECK_EQ(msg_post(&v, 2, &msg), -EPROTO);
+	csvp_free(&msg);
+	CHECK_EQ(v.evicted, 1u << 2);
+
+	/* without end */
+	int status = 0;
+	unsigned nr;
+	CHECK_OK(node_hello(&v, 2));
+	for (nr = 0; nr < 20 && !status; nr++)
+		status = tell_locks(&v, 2, pairs[0] + nr, locks, INODE_LOCKS);
+	CHECK_EQ(status, -EPROTO);
+	CHECK(nr > 4);
 	env_end(&v);
 }
 
@@ -569,5 +684,7 @@ int main(void)
 	test_reconnect();
 	test_takeover();
 	test_hostile();
+	test_cut_limit();
+	test_many();
 	return 0;
 }

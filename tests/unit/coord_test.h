@@ -28,7 +28,7 @@ struct env {
 	uint64_t xid;
 	uint64_t evicted; /* mask of nodes that were to be fenced */
 	unsigned served;
-	uint32_t recall_ms, seen_max;
+	uint32_t recall_ms, seen_max, opens_max;
 	bool hold_forgets; /* nodes do not answer FORGET by themselves */
 };
 
@@ -220,6 +220,7 @@ static inline void env_coord(struct env *v, uint64_t expected)
 		.node = 1,
 		.recall_ms = v->recall_ms ? v->recall_ms : 60000,
 		.seen_max = v->seen_max,
+		.opens_max = v->opens_max,
 		.send = env_send,
 		.fence = env_fence,
 		.serving = env_serving,
