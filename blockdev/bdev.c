@@ -30,7 +30,7 @@ static const struct {
 #endif
 };
 
-static const char *const filters[] = { "fault", "delay", "stats", "crash" };
+static const char *const filters[] = { "fault", "delay", "stats", "crash", "overlay" };
 
 /* ---- making and freeing ---- */
 

@@ -238,8 +238,7 @@ int bdev_delay_new(struct bdev *lower, const struct bdev_delay *delay, struct bd
 int bdev_stats_new(struct bdev *lower, struct bdev **ret_bdev)
 	__attribute__((warn_unused_result, nonnull));
 
-/* Keeps what is written in memory, in whole blocks of 4 KiB; the lower device is only read, and may be
- * opened read-only. */
+/* Keeps what is written in memory; the lower device is only read, and may be opened read-only. */
 int bdev_overlay_new(struct bdev *lower, struct bdev **ret_bdev)
 	__attribute__((warn_unused_result, nonnull));
 

@@ -2,6 +2,9 @@
 /*
  * The filter `overlay` keeps what is written in memory; the lower device is only read. So something
  * can be tried out, also on a device that was opened read-only.
+ *
+ * What is kept lies in units of 4 KiB, of which each sector may be there or not: devices have blocks
+ * of 512 bytes, too.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +14,7 @@
 #include "util/htab.h"
 
 #define UNIT 4096u
+#define SECTOR 512u
 
 struct overlay {
 	struct bdev bdev;
@@ -20,6 +24,7 @@ struct overlay {
 
 struct unit {
 	struct htab_node node;
+	uint8_t present; /* bit n: sector n was written */
 	uint8_t data[UNIT];
 };
 
@@ -51,14 +56,12 @@ static void read_done(struct bdev_req *child, int status)
 	struct overlay *o = to_overlay(io->queue->bdev);
 
 	pthread_mutex_lock(&o->lock);
-	for (uint64_t at = 0; at < io->len_bytes && !status;) {
+	for (uint64_t at = 0; at < io->len_bytes && !status; at += SECTOR) {
 		uint64_t off = io->off_bytes + at, in = off % UNIT;
-		uint64_t n = MIN(UNIT - in, io->len_bytes - at);
 		const struct unit *unit = find(o, off / UNIT);
 
-		if (unit)
-			memcpy(oio->buf + at, unit->data + in, n);
-		at += n;
+		if (unit && unit->present & 1u << in / SECTOR)
+			memcpy(oio->buf + at, unit->data + in, SECTOR);
 	}
 	pthread_mutex_unlock(&o->lock);
 	if (!status)
@@ -88,36 +91,42 @@ static void start_read(struct bdev_queue *queue, struct bdev_io *io)
 	}
 }
 
-/* ---- writes: whole units ---- */
+/* ---- writes ---- */
 
-static int put_unit(struct overlay *o, uint64_t nr, const void *data)
+/* data NULL: zeroes. */
+static int put_sector(struct overlay *o, uint64_t off, const void *data)
 {
-	struct unit *unit = find(o, nr);
+	struct unit *unit = find(o, off / UNIT);
+	uint64_t in = off % UNIT;
 
 	if (!unit) {
-		unit = malloc(sizeof(*unit));
+		unit = calloc(1, sizeof(*unit));
 		if (!unit)
 			return -ENOMEM;
-		htab_insert(&o->units, nr, &unit->node);
+		htab_insert(&o->units, off / UNIT, &unit->node);
 	}
-	memcpy(unit->data, data, UNIT);
+	unit->present |= (uint8_t)(1u << in / SECTOR);
+	if (data)
+		memcpy(unit->data + in, data, SECTOR);
+	else
+		memset(unit->data + in, 0, SECTOR);
 	return 0;
 }
 
-static int write_units(struct overlay *o, const struct bdev_io *io)
+static int write_sectors(struct overlay *o, const struct bdev_io *io)
 {
-	uint8_t *buf;
+	uint8_t *buf = NULL;
 	int err = 0;
 
-	if (io->off_bytes % UNIT || io->len_bytes % UNIT)
-		return -EIO;
-	buf = malloc(io->len_bytes);
-	if (!buf)
-		return -ENOMEM;
-	bdev_iov_to_buf(io->iov, io->nr_iov, buf, io->len_bytes);
+	if (io->op == BDEV_WRITE) {
+		buf = malloc(io->len_bytes);
+		if (!buf)
+			return -ENOMEM;
+		bdev_iov_to_buf(io->iov, io->nr_iov, buf, io->len_bytes);
+	}
 	pthread_mutex_lock(&o->lock);
-	for (uint64_t at = 0; at < io->len_bytes && !err; at += UNIT)
-		err = put_unit(o, (io->off_bytes + at) / UNIT, buf + at);
+	for (uint64_t at = 0; at < io->len_bytes && !err; at += SECTOR)
+		err = put_sector(o, io->off_bytes + at, buf ? buf + at : NULL);
 	pthread_mutex_unlock(&o->lock);
 	free(buf);
 	return err;
@@ -130,7 +139,8 @@ static void overlay_submit(struct bdev_queue *queue, struct bdev_io *io)
 		start_read(queue, io);
 		break;
 	case BDEV_WRITE:
-		bdev_io_complete(io, write_units(to_overlay(queue->bdev), io));
+	case BDEV_WRITE_ZEROES:
+		bdev_io_complete(io, write_sectors(to_overlay(queue->bdev), io));
 		break;
 	case BDEV_FLUSH:
 		bdev_io_complete(io, 0);
@@ -172,7 +182,7 @@ int bdev_overlay_new(struct bdev *lower, struct bdev **ret_bdev)
 	pthread_mutex_init(&to_overlay(bdev)->lock, NULL);
 	/* What is written does not get to the device. */
 	bdev->geom.caps &= BDEV_CAN_FLUSH | BDEV_GLOBAL_FLUSH | BDEV_ROTATIONAL | BDEV_SHARED;
-	bdev->geom.caps |= BDEV_CAN_FLUSH;
+	bdev->geom.caps |= BDEV_CAN_FLUSH | BDEV_CAN_WRITE_ZEROES;
 	atomic_store(&bdev->caps, bdev->geom.caps);
 	bdev->opts.readonly = false;
 	*ret_bdev = bdev;

@@ -3,7 +3,7 @@
 # Runs the conformance suite against the devices that a machine has without a network: memory,
 # files, loop devices, each bare and below filters.
 #
-#   run-local.bash CONFORMANCE ram|file|tmpfs|ramfs|loop|loop4k
+#   run-local.bash CONFORMANCE ram|overlay|file|tmpfs|ramfs|loop|loop4k
 set -euo pipefail
 
 conformance=$(realpath "$1")
@@ -61,6 +61,11 @@ ram)
 	# what the device lacks is emulated or refused
 	conform flush,pr "ram:32M?name=b&block=4096&max_io=8192&no=fua+zeroes+discard"
 	conform zeroes "ram:32M?name=c&max_io=512&no=flush+fua+pr"
+	;;
+overlay) # it is writable on a device that is not, and keeps what it has from other handles
+	for only in geometry sizes iov_shapes split random fua_flush write_zeroes refused counters; do
+		"$conformance" --only "$only" "overlay|ram:32M?name=d&no=pr"
+	done
 	;;
 file)
 	truncate -s 64M "$tmp/disk ?%|(1)"
