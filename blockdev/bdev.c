@@ -32,6 +32,13 @@ static const struct {
 
 static const char *const filters[] = { "fault", "delay", "stats", "crash", "overlay" };
 
+static const struct {
+	const char *prefix;
+	int (*make)(struct bdev *lower, struct bdev **ret_bdev, char **ret_error);
+} images[] = {
+	{ "vhd:", bdev_vhd_new },
+};
+
 /* ---- making and freeing ---- */
 
 static struct bdev *bdev_alloc(const struct bdev_ops *ops)
@@ -196,6 +203,21 @@ static int split_filter(const char *text, char **ret_name, char **ret_args, cons
 	return *ret_name && *ret_args ? 0 : -ENOMEM;
 }
 
+/* "vhd:DEVICE": an image, of images[nr]. */
+static int open_image(size_t nr, const char *text, const struct bdev_opts *opts,
+	struct bdev **ret_bdev, char **ret_error)
+{
+	struct bdev *lower;
+	int err = bdev_open(text + strlen(images[nr].prefix), opts, &lower, ret_error);
+
+	if (err)
+		return err;
+	err = images[nr].make(lower, ret_bdev, ret_error);
+	if (err)
+		bdev_close(lower);
+	return err;
+}
+
 int bdev_open(
 	const char *text, const struct bdev_opts *opts, struct bdev **ret_bdev, char **ret_error)
 {
@@ -206,6 +228,12 @@ int bdev_open(
 
 	if (ret_error)
 		*ret_error = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
+		if (strncmp(text, images[i].prefix, strlen(images[i].prefix)) == 0) {
+			err = open_image(i, text, opts, ret_bdev, ret_error);
+			goto out;
+		}
+	}
 	err = split_filter(text, &name, &args, &rest);
 	if (err == -EINVAL)
 		bdev_fail(ret_error, err, "a filter is written name(args)|device");
@@ -309,9 +337,27 @@ void bdev_set_size(struct bdev *bdev, uint64_t size_bytes)
 	size_bytes = ALIGN_DOWN(size_bytes, bdev->geom.block_bytes);
 	if (atomic_exchange(&bdev->size_bytes, size_bytes) == size_bytes)
 		return;
-	for (b = bdev->upper; b; b = b->upper)
+	bdev_notify(bdev, BDEV_RESIZED, true);
+	for (b = bdev->upper; b && !b->own_size; b = b->upper) {
 		atomic_store(&b->size_bytes, size_bytes);
-	bdev_notify(bdev, BDEV_RESIZED, false);
+		bdev_notify(b, BDEV_RESIZED, true);
+	}
+}
+
+int bdev_grow(struct bdev *bdev, uint64_t size_bytes)
+{
+	int err;
+
+	bdev = bdev_bottom(bdev);
+	size_bytes = ALIGN_UP(size_bytes, bdev->geom.block_bytes);
+	if (size_bytes <= atomic_load(&bdev->size_bytes))
+		return 0;
+	if (!bdev->ops->grow)
+		return -ENOSPC;
+	err = bdev->ops->grow(bdev, size_bytes);
+	if (!err)
+		bdev_set_size(bdev, size_bytes);
+	return err;
 }
 
 void bdev_drop_cap(struct bdev *bdev, uint32_t cap)

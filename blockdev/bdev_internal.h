@@ -89,6 +89,12 @@ struct bdev_ops {
 	 * bdev_queue_path_up(), which is for reconnects. May be NULL. */
 	int (*queue_open)(struct bdev_queue *queue);
 	void (*queue_close)(struct bdev_queue *queue); /* nothing is in flight; may be NULL */
+	/* Makes the device larger; any thread; may block for a moment, as for a file's metadata. NULL:
+	 * it cannot be. */
+	int (*grow)(struct bdev *bdev, uint64_t size_bytes);
+	/* As bdev_extent() (image.h): *ret_len is up to the end, *ret_zero false, unless it knows
+	 * better. NULL: it does not. */
+	void (*extent)(struct bdev *bdev, uint64_t off, uint64_t *ret_len, bool *ret_zero);
 	void (*submit)(struct bdev_queue *queue, struct bdev_io *io); /* D1 */
 	void (*fence)(struct bdev_queue *queue); /* D5; may be NULL: what was sent ends by itself */
 };
@@ -101,6 +107,7 @@ struct bdev {
 	 * bdev_set_size(), bdev_drop_cap(). */
 	struct bdev_geom geom;
 	bool can_lun_reset;
+	bool own_size; /* a filter whose size is not the lower device's: an image */
 	struct bdev_opts opts; /* copied; strings too; connect_timeout_ms is never 0 */
 
 	/* private to the common code */
@@ -185,6 +192,9 @@ void bdev_queue_gate_close(struct bdev_queue *queue); /* D3 */
 
 /* The device's size has changed; any thread. Reports BDEV_RESIZED. */
 void bdev_set_size(struct bdev *bdev, uint64_t size_bytes);
+/* Makes what lies at the bottom of bdev's stack at least size_bytes large, if it is not; new bytes
+ * are zeroes. Any thread. -ENOSPC: it cannot grow. */
+int bdev_grow(struct bdev *bdev, uint64_t size_bytes) __attribute__((warn_unused_result, nonnull));
 /* The device turned out not to have a cap after all (WRITE SAME refused ...); any thread. A
  * write-zeroes completed with -EOPNOTSUPP drops its cap and is emulated by the common code. */
 void bdev_drop_cap(struct bdev *bdev, uint32_t cap);
@@ -204,6 +214,10 @@ void bdev_filter_forward(struct bdev_io *io, struct bdev_req *child,
 /* Makes a filter from its text in a URI, e.g. name "delay", args "read_ms=5,write_ms=5". */
 int bdev_filter_parse(const char *name, const char *args, struct bdev *lower,
 	struct bdev **ret_bdev, char **ret_error);
+
+/* Opens the image on lower, which it owns from then on (vhd_open.c). Blocks while it reads. -ENOTSUP,
+ * -ERR_CORRUPT, with a sentence. */
+int bdev_vhd_new(struct bdev *lower, struct bdev **ret_bdev, char **ret_error);
 
 extern const struct bdev_ops bdev_file_ops, bdev_ram_ops;
 #ifdef HAVE_ISCSI

@@ -281,6 +281,35 @@ static void file_queue_close(struct bdev_queue *queue)
 	close(fq->event_fd);
 }
 
+static int file_grow(struct bdev *bdev, uint64_t size_bytes)
+{
+	struct file_dev *dev = to_file_dev(bdev);
+
+	if (dev->is_block)
+		return -ENOSPC;
+	return ftruncate(dev->fd, (off_t)size_bytes) < 0 ? -errno : 0;
+}
+
+static void file_extent(struct bdev *bdev, uint64_t off, uint64_t *ret_len, bool *ret_zero)
+{
+	struct file_dev *dev = to_file_dev(bdev);
+	off_t data, hole;
+
+	if (dev->is_block)
+		return;
+	data = lseek(dev->fd, (off_t)off, SEEK_DATA);
+	if (data < 0 && errno != ENXIO)
+		return;
+	*ret_zero = data < 0 || (uint64_t)data > off;
+	if (*ret_zero) {
+		*ret_len = data < 0 ? *ret_len : MIN(*ret_len, (uint64_t)data - off);
+		return;
+	}
+	hole = lseek(dev->fd, (off_t)off, SEEK_HOLE);
+	if (hole > 0 && (uint64_t)hole > off)
+		*ret_len = MIN(*ret_len, (uint64_t)hole - off);
+}
+
 static void file_close(struct bdev *bdev)
 {
 	struct file_dev *dev = to_file_dev(bdev);
@@ -300,6 +329,8 @@ const struct bdev_ops bdev_file_ops = {
 	.close = file_close,
 	.queue_open = file_queue_open,
 	.queue_close = file_queue_close,
+	.grow = file_grow,
+	.extent = file_extent,
 	.submit = file_submit,
 	.fence = file_fence,
 };
