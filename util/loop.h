@@ -43,7 +43,7 @@ void loop_run_once(struct loop *loop, bool wait);
 /* Makes loop_run() return; any thread. */
 void loop_stop(struct loop *loop);
 
-/* Hands work to the loop's thread; any thread, lock-free, cannot fail. */
+/* Hands work to the loop's thread; any thread (its own: as loop_defer()), lock-free, cannot fail. */
 void loop_post(struct loop *loop, struct loop_work *work);
 
 /* Like loop_post(), from the loop's own thread and without waking anything. */

@@ -2,13 +2,15 @@
 /*
  * The FUSE front end: a mount and its worker threads. The only code that includes libfuse.
  *
- * F1  Each FUSE request is answered exactly once, by a worker (READ, WRITE, FSYNC) or the service
- *     thread (the rest); no thread waits for it.
+ * F1  Each FUSE request is answered exactly once, by a worker (READ, WRITE, FSYNC), by the service
+ *     thread (what needs the coordinator), or at once by who read it; no thread waits for it.
  * F2  A WRITE's payload lies page-aligned in the buffer that it was received in and goes to the
  *     device from there; the request owns that buffer until it is answered.
- * F3  As many workers watch the FUSE device as there is work for: each request wakes all who watch.
- *     One who finds BATCH requests in a row calls the next one; one who finds nothing again and
- *     again leaves. A worker's requests in flight do not depend on whether it watches.
+ * F3  Each request wakes all who watch the FUSE device, so as few do as there is work for. One always
+ *     does, the leader: the service thread while most of what comes is for it, else the first worker.
+ *     What the one reads that is for the other is handed over. Who finds BATCH requests in a row calls
+ *     the next one; who is not the leader and finds little again and again leaves. A worker's
+ *     requests in flight do not depend on whether it watches.
  * F4  The kernel keeps attributes of the root alone (docs/DESIGN.md, 9), from answers to GETATTR, and
  *     lets go of them before the change that they do not show is acknowledged. An answer that was
  *     on its way then is ignored by it, as older than the invalidation.
@@ -46,7 +48,7 @@ struct fmount_cfg {
 	void *arg;
 };
 
-/* Mounts and starts the workers. Blocks while their queues connect. Errors: -EPERM, -ENOENT (the
+/* Mounts and starts the workers. Blocks while their queues connect. Service thread. Errors: -EPERM, -ENOENT (the
  * mount point), -EBUSY, as bdev_queue_open ... */
 int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
 	__attribute__((warn_unused_result, nonnull));

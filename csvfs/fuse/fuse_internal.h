@@ -18,15 +18,17 @@ struct recv_buf {
 /* A request that libfuse 3.14 does not know, on its way as one that it does (fuse_raw.c). */
 enum fuse_as { FUSE_AS_ITSELF, FUSE_AS_TMPFILE, FUSE_AS_STATX, FUSE_AS_INIT, FUSE_AS_PAGES };
 
+/* Who takes requests: a worker, or the service thread, which has no queue and no buffers of its own. */
 struct fworker {
 	struct fmount *mount;
 	struct node_worker nw;
 	pthread_t thread;
 	bool started;
 	ev_io io;
-	/* F3; worker 0 always watches */
+	/* F3 */
 	_Atomic bool watches;
-	unsigned nr_idle; /* turns in a row in which another one was faster */
+	unsigned nr_idle; /* turns in a row in which there was little */
+	unsigned nr_seen, nr_for_service, nr_for_worker; /* requests; since the last look at who leads */
 	struct loop_work join;
 	struct recv_buf *recv;	/* for the next request */
 	struct recv_buf *spare; /* free ones */
@@ -51,6 +53,8 @@ struct fmount {
 	_Atomic uint32_t nr_running; /* workers */
 	uint32_t nr_workers;
 	struct fworker *workers;
+	struct fworker service; /* the service thread, as one who watches */
+	_Atomic(struct fworker *) leader; /* F3; it alone changes it */
 	pthread_mutex_t files_lock;
 	struct list files; /* some may never be closed: a mount can be cut off */
 	/* fuse_purge.c */
@@ -72,7 +76,7 @@ static inline struct ffile *ffile_of(const struct fuse_file_info *fi)
 	return (struct ffile *)(uintptr_t)fi->fh;
 }
 
-/* The worker that runs this thread. */
+/* Who processes requests on this thread. */
 extern __thread struct fworker *fworker_self;
 
 struct recv_buf *recv_get(struct fworker *w);

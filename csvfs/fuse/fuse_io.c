@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* READ, WRITE and FSYNC: from the FUSE request to the device and back on one worker's thread. */
+/* READ, WRITE and FSYNC: from the FUSE request to the device and back on one worker's thread. What the
+ * service thread has read is handed over to the first worker, before any of it is done (fuse.h, F3). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -11,8 +12,27 @@
 
 #define BLK 4096u
 
+/* Whose request it is that is being processed. */
+static struct fworker *worker_for(void)
+{
+	struct fworker *w = fworker_self;
+
+	w->nr_for_worker++;
+	return w->nw.queue ? w : &w->mount->workers[0];
+}
+
+static void begin_on(struct fworker *w, struct loop_work *work, void (*fn)(struct loop_work *work))
+{
+	work->fn = fn;
+	if (w == fworker_self)
+		fn(work);
+	else
+		loop_post(w->nw.loop, work);
+}
+
 struct fio {
 	struct node_io io;
+	struct loop_work work; /* handed over to w */
 	fuse_req_t req;
 	struct fworker *w;
 	struct recv_buf *recv; /* WRITE: holds the payload */
@@ -32,34 +52,39 @@ static void read_done(struct node_io *io, int status, uint32_t nr_bytes, uint32_
 	free(f);
 }
 
+static void read_begin(struct loop_work *work)
+{
+	struct fio *f = container_of(work, struct fio, work);
+
+	f->buf_size = ALIGN_UP(f->io.off_bytes % BLK + f->io.len_bytes, BLK);
+	f->io.buf = buf_get(f->w->nw.pool, f->buf_size ? f->buf_size : BLK);
+	if (!f->io.buf) {
+		fuse_reply_err(f->req, ENOMEM);
+		free(f);
+		return;
+	}
+	f->w->nr_io++;
+	node_io_submit(&f->io);
+}
+
 void fio_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct fworker *w = fworker_self;
 	struct fio *f = calloc(1, sizeof(*f));
 
 	if (!f) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	size = MIN(size, NODE_IO_MAX_BYTES);
 	f->req = req;
-	f->w = w;
-	f->buf_size = ALIGN_UP((uint64_t)off % BLK + size, BLK);
-	f->io.buf = buf_get(w->nw.pool, f->buf_size ? f->buf_size : BLK);
-	if (!f->io.buf) {
-		free(f);
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
+	f->w = worker_for();
 	f->io.op = NODE_READ;
-	f->io.worker = &w->nw;
+	f->io.worker = &f->w->nw;
 	f->io.ni = ffile_of(fi)->ni;
 	f->io.off_bytes = (uint64_t)off;
-	f->io.len_bytes = (uint32_t)size;
-	f->io.paging = w->as == FUSE_AS_PAGES;
+	f->io.len_bytes = (uint32_t)MIN(size, NODE_IO_MAX_BYTES);
+	f->io.paging = fworker_self->as == FUSE_AS_PAGES;
 	f->io.done = read_done;
-	w->nr_io++;
-	node_io_submit(&f->io);
+	begin_on(f->w, &f->work, read_begin);
 }
 
 static void write_done(struct node_io *io, int status, uint32_t nr_bytes, uint32_t skip_bytes)
@@ -75,10 +100,17 @@ static void write_done(struct node_io *io, int status, uint32_t nr_bytes, uint32
 	free(f);
 }
 
+static void write_begin(struct loop_work *work)
+{
+	struct fio *f = container_of(work, struct fio, work);
+
+	f->w->nr_io++;
+	node_io_submit(&f->io);
+}
+
 void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 	struct fuse_file_info *fi)
 {
-	struct fworker *w = fworker_self;
 	struct fio *f = calloc(1, sizeof(*f));
 	/* It stands before the payload (F2); libfuse does not hand on all of its flags. */
 	const struct fuse_write_in *write_in = (const struct fuse_write_in *)(const void *)buf - 1;
@@ -88,11 +120,11 @@ void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 		return;
 	}
 	f->req = req;
-	f->w = w;
-	f->recv = w->recv;
-	w->taken = true;
+	f->w = worker_for();
+	f->recv = fworker_self->recv;
+	fworker_self->taken = true;
 	f->io.op = NODE_WRITE;
-	f->io.worker = &w->nw;
+	f->io.worker = &f->w->nw;
 	f->io.ni = ffile_of(fi)->ni;
 	f->io.off_bytes = (uint64_t)off;
 	f->io.len_bytes = (uint32_t)size;
@@ -101,12 +133,12 @@ void fio_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 	f->io.append = fi->flags & O_APPEND && !f->io.paging;
 	f->io.drop_priv = write_in->write_flags & FUSE_WRITE_KILL_SUIDGID;
 	f->io.done = write_done;
-	w->nr_io++;
-	node_io_submit(&f->io);
+	begin_on(f->w, &f->work, write_begin);
 }
 
 struct fsync_req {
 	struct node_sync sync;
+	struct loop_work work; /* handed over to w */
 	fuse_req_t req;
 	struct fworker *w;
 };
@@ -120,6 +152,14 @@ static void fsync_done(struct node_sync *sync, int status)
 	free(f);
 }
 
+static void fsync_begin(struct loop_work *work)
+{
+	struct fsync_req *f = container_of(work, struct fsync_req, work);
+
+	f->w->nr_io++;
+	node_sync(&f->w->nw, &f->sync);
+}
+
 /* What was acknowledged is on the LUN, records included: a flush makes it stable. */
 void fio_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
@@ -130,8 +170,7 @@ void fio_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 		return;
 	}
 	f->req = req;
-	f->w = fworker_self;
+	f->w = worker_for();
 	f->sync.done = fsync_done;
-	f->w->nr_io++;
-	node_sync(&f->w->nw, &f->sync);
+	begin_on(f->w, &f->work, fsync_begin);
 }

@@ -48,6 +48,7 @@ struct fcall *fcall_new(fuse_req_t req, enum csvp_op op,
 	}
 	f->req = req;
 	f->mount = fuse_req_userdata(req);
+	fworker_self->nr_for_service++;
 	atomic_fetch_add(&f->mount->nr_calls, 1);
 	f->reply = reply;
 	f->call.done = fcall_done;

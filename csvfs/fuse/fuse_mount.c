@@ -20,8 +20,11 @@
 #define MAX_SPARE 64u
 #define QUIT_TICK_S 0.02
 /* F3 */
-#define BATCH 16
+#define BATCH 16u
+#define LITTLE 2u
 #define MAX_IDLE 64u
+#define LEAD_REQUESTS 64u /* looked at to find who should lead */
+#define LEAD_MARGIN 4u    /* so that a few of the one kind do not take it away */
 
 __thread struct fworker *fworker_self;
 
@@ -62,14 +65,11 @@ static void mount_ended(struct fmount *m)
 		m->cfg.ended(m->cfg.arg);
 }
 
-/* There is more than w can do: the next one watches, too (F3). */
-static void call_next(struct fworker *w)
+/* w is to watch, too (F3). */
+static void call(struct fworker *w)
 {
-	struct fmount *m = w->mount;
-	struct fworker *next = w + 1;
-
-	if (next < m->workers + m->nr_workers && !atomic_exchange(&next->watches, true))
-		loop_post(next->nw.loop, &next->join);
+	if (!atomic_exchange(&w->watches, true))
+		loop_post(w->nw.loop, &w->join);
 }
 
 static void join_watch(struct loop_work *work)
@@ -77,22 +77,59 @@ static void join_watch(struct loop_work *work)
 	struct fworker *w = container_of(work, struct fworker, join);
 
 	w->nr_idle = 0;
+	w->nr_seen = w->nr_for_service = w->nr_for_worker = 0;
 	if (!w->quitting)
 		ev_io_start(loop_ev(w->nw.loop), &w->io);
 }
 
-static void found(struct fworker *w, int nr)
+/* There is more than w can do. */
+static void call_next(struct fworker *w)
 {
-	if (nr == BATCH)
-		call_next(w);
-	if (nr) {
-		w->nr_idle = 0;
-		return;
-	}
-	if (w == w->mount->workers || ++w->nr_idle < MAX_IDLE)
-		return;
+	struct fmount *m = w->mount;
+	struct fworker *next = w == &m->service ? m->workers : w + 1;
+
+	if (next < m->workers + m->nr_workers)
+		call(next);
+}
+
+static void leave(struct fworker *w)
+{
 	ev_io_stop(loop_ev(w->nw.loop), &w->io);
 	atomic_store(&w->watches, false);
+	if (atomic_load(&w->mount->leader) == w) /* it became so meanwhile, and was not called */
+		call(w);
+}
+
+/* The leader looks whether another one would have to hand over less. */
+static void maybe_pass_lead(struct fworker *w)
+{
+	struct fmount *m = w->mount;
+	bool service = w == &m->service;
+	unsigned mine = service ? w->nr_for_service : w->nr_for_worker;
+	unsigned others = service ? w->nr_for_worker : w->nr_for_service;
+	struct fworker *next = service ? m->workers : &m->service;
+
+	w->nr_seen = w->nr_for_service = w->nr_for_worker = 0;
+	if (others <= 2 * mine + LEAD_MARGIN)
+		return;
+	atomic_store(&m->leader, next);
+	call(next);
+}
+
+/* After a turn in which w took nr requests. */
+static void found(struct fworker *w, unsigned nr)
+{
+	bool leads = atomic_load(&w->mount->leader) == w;
+
+	w->nr_seen += nr;
+	if (leads && w->nr_seen >= LEAD_REQUESTS)
+		maybe_pass_lead(w);
+	if (nr == BATCH)
+		call_next(w);
+	if (nr > LITTLE)
+		w->nr_idle = 0;
+	else if (++w->nr_idle >= MAX_IDLE && !leads)
+		leave(w);
 }
 
 /* Takes requests while there are some, but gives the loop a turn between them now and then. */
@@ -100,9 +137,10 @@ static void fuse_ready(struct ev_loop *ev, ev_io *io, int revents)
 {
 	struct fworker *w = io->data;
 	struct fuse_session *se = w->mount->se;
-	int nr;
+	unsigned nr;
 
-	for (nr = 0; nr < BATCH && !fuse_session_exited(se); nr++) {
+	fworker_self = w;
+	for (nr = 0; nr < BATCH && !fuse_session_exited(se) && !w->quitting; nr++) {
 		if (!w->recv)
 			w->recv = recv_get(w);
 		if (!w->recv)
@@ -161,6 +199,13 @@ static void worker_quit(struct loop_work *work)
 	ev_timer_start(ev, &w->quit_timer);
 }
 
+static void watch_init(struct fworker *w)
+{
+	ev_io_init(&w->io, fuse_ready, fuse_session_fd(w->mount->se), EV_READ);
+	w->io.data = w;
+	w->join.fn = join_watch;
+}
+
 static int worker_init(struct fmount *m, struct fworker *w)
 {
 	w->mount = m;
@@ -172,12 +217,20 @@ static int worker_init(struct fmount *m, struct fworker *w)
 		err = bdev_queue_open(m->cfg.bdev, w->nw.loop, &w->nw.queue);
 	if (err)
 		return err;
-	ev_io_init(&w->io, fuse_ready, fuse_session_fd(m->se), EV_READ);
-	w->io.data = w;
-	w->join.fn = join_watch;
-	if (w == m->workers)
-		ev_io_start(loop_ev(w->nw.loop), &w->io);
+	watch_init(w);
 	return 0;
+}
+
+static void recv_done(struct fworker *w)
+{
+	if (w->recv)
+		recv_put(w, w->recv);
+	while (w->spare) {
+		struct recv_buf *rb = w->spare;
+		w->spare = rb->next;
+		free(rb->mem);
+		free(rb);
+	}
 }
 
 static void worker_done(struct fworker *w)
@@ -192,14 +245,7 @@ static void worker_done(struct fworker *w)
 	bdev_queue_close(w->nw.queue);
 	buf_pool_free(w->nw.pool);
 	loop_free(w->nw.loop);
-	if (w->recv)
-		recv_put(w, w->recv);
-	while (w->spare) {
-		struct recv_buf *rb = w->spare;
-		w->spare = rb->next;
-		free(rb->mem);
-		free(rb);
-	}
+	recv_done(w);
 	w->mount = NULL;
 }
 
@@ -285,6 +331,14 @@ int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
 	}
 	for (uint32_t i = 0; i < m->nr_workers && !err; i++)
 		err = worker_init(m, &m->workers[i]);
+	if (err)
+		goto out;
+	m->service.mount = m;
+	m->service.nw.loop = cfg->loop;
+	watch_init(&m->service);
+	fworker_self = &m->service;
+	atomic_store(&m->leader, m->workers);
+	call(m->workers);
 	for (uint32_t i = 0; i < m->nr_workers && !err; i++)
 		err = worker_start(&m->workers[i]);
 	if (err && m->workers[0].started) { /* who runs may have requests by now: go on with those */
@@ -304,6 +358,8 @@ void fmount_quit(struct fmount *m)
 {
 	atomic_store(&m->ended, true);
 	purge_abort(m);
+	m->service.quitting = true;
+	ev_io_stop(loop_ev(m->cfg.loop), &m->service.io);
 	for (uint32_t i = 0; i < m->nr_workers; i++) {
 		struct fworker *w = &m->workers[i];
 		w->quit.fn = worker_quit;
@@ -323,10 +379,16 @@ void fmount_free(struct fmount *m)
 	if (!m)
 		return;
 	assert(fmount_is_idle(m));
-	/* Workers first: they watch the session's descriptor, which unmounting closes. */
+	/* First those who watch the session's descriptor, which unmounting closes. */
 	for (uint32_t i = 0; m->workers && i < m->nr_workers; i++)
 		if (m->workers[i].started)
 			pthread_join(m->workers[i].thread, NULL);
+	if (m->service.mount) {
+		ev_io_stop(loop_ev(m->cfg.loop), &m->service.io);
+		loop_cancel(m->cfg.loop, &m->service.join);
+		recv_done(&m->service);
+		fworker_self = NULL;
+	}
 	purge_stop(m);
 	if (m->mounted)
 		fuse_session_unmount(m->se);
