@@ -26,5 +26,14 @@ def ask(request=None):
     return json.loads(answer)
 
 
+def ended(pid):
+    """Whether the process is gone, or is there only until its parent looks."""
+    try:
+        with open(f'/proc/{pid}/stat') as stat:
+            return stat.read().rpartition(')')[2].split()[0] == 'Z'
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 if __name__ == '__main__':
     print(json.dumps(ask(json.loads(sys.argv[1]) if sys.argv[1:] else None)))

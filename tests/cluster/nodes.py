@@ -25,7 +25,7 @@ AGENT = r'''
 import base64, contextlib, ctypes, errno, fcntl, hashlib, mmap, os, pickle, random, signal, struct, subprocess
 import sys, threading, time
 sys.path.insert(0, sys.argv[1])
-from ask import ask
+from ask import ask, ended
 out = os.fdopen(os.dup(1), 'wb')
 os.dup2(2, 1)
 names = {k: v for k, v in globals().items() if k[0] != '_'}
@@ -156,7 +156,7 @@ def status_of(node):
 def kill_mount(node):
     """SIGKILL to the node's mount process; the moment, in seconds."""
     at, pid = node['(time.monotonic(), (pid := ask()["node"]["pid"]), os.kill(pid, signal.SIGKILL))'][:2]
-    wait_for(20, lambda: not node[f'os.path.exists("/proc/{pid}") and open("/proc/{pid}/stat").read().split()[2] != "Z"'])
+    wait_for(20, lambda: node[f'ended({pid})'])
     return at
 
 
