@@ -56,8 +56,8 @@ static void read_begin(struct loop_work *work)
 {
 	struct fio *f = container_of(work, struct fio, work);
 
-	f->buf_size = ALIGN_UP(f->io.off_bytes % BLK + f->io.len_bytes, BLK);
-	f->io.buf = buf_get(f->w->nw.pool, f->buf_size ? f->buf_size : BLK);
+	f->buf_size = MAX(ALIGN_UP(f->io.off_bytes % BLK + f->io.len_bytes, BLK), BLK);
+	f->io.buf = buf_get(f->w->nw.pool, f->buf_size);
 	if (!f->io.buf) {
 		fuse_reply_err(f->req, ENOMEM);
 		free(f);

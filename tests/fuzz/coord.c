@@ -5,7 +5,8 @@
  *
  *	1: two of the nodes have not reasserted yet, so nothing is served (1); then
  *	each message: node (1), op (1), ctl (2): CTL_*, len (1; times 4 with CTL_LONG), that many bytes: the
- *	body, or with CTL_RAW all of the message; CTL_SLOT: slot (1) and sequence (1) stand before len
+ *	body, or with CTL_RAW all of the message; CTL_SLOT: slot (1) and sequence (1) stand before len;
+ *	CTL_AGAIN: these bytes come 256 times
  *
  * A node that was refused says HELLO before anything else is heard, as on a new channel.
  */
@@ -27,6 +28,7 @@ const char *const fuzz_words[] = { NULL };
 #define CTL_LONG 0x80u
 #define CTL_GONE 0x100u	 /* the node was fenced before */
 #define CTL_CUT 0x200u	 /* the message is shorter than it says */
+#define CTL_AGAIN 0x400u
 
 #define MAX_MESSAGES 60
 
@@ -178,14 +180,41 @@ static void seed_liar(struct fuzz_out *out, struct env *v)
 	put_words(out, v, 3, CSVP_REASSERT, CTL_LAST, 0, (uint64_t[8]){ 0 });
 }
 
+/* Many of what there is a list of: names, values, locks, inodes, ranges. */
+static void seed_large(struct fuzz_out *out, struct env *v)
+{
+	struct csvp_xattr x = { .ino = le64_of(5), .name_len = le32_of(6), .value_len = le32_of(255 * 256 - 38) };
+	struct csvp_commit c = { .ino = le64_of(6), .nr_ranges = le32_of(510) };
+
+	fuzz_put(out, 0, 1);
+	put_words(out, v, 1, CSVP_OPEN, 0, 8, (uint64_t[8]){ 6 });
+	put_words(out, v, 1, CSVP_LAYOUT, 0, 32, (uint64_t[8]){ 6, 0, 1 << 20, CSVP_EXCL | 1ull << 32 });
+	fuzz_put(out, 0 | CSVP_SETXATTR << 8 | CTL_AGAIN << 16, 4);
+	fuzz_put(out, 255, 1);
+	fuzz_put_bytes(out, &x, sizeof(x));
+	fuzz_put_bytes(out, "user.b", 6);
+	for (size_t n = sizeof(x) + 6; n < 255; n++)
+		fuzz_put(out, 'v', 1);
+	put_xattr(out, v, CSVP_GETXATTR, 5, "user.b");
+	fuzz_put(out, 0 | CSVP_COMMIT << 8 | CTL_AGAIN << 16, 4);
+	fuzz_put(out, 32, 1);
+	fuzz_put_bytes(out, &c, sizeof(c));
+	put_hello(out, v, 1);
+	put_words(out, v, 1, CSVP_REASSERT_LOCKS, CTL_AGAIN, 56, (uint64_t[8]){ 6, 9, 0, 100, 1 });
+	put_words(out, v, 1, CSVP_REASSERT, CTL_AGAIN, 16, (uint64_t[8]){ 6, 1ull << 32 | CSVP_EXCL });
+	put_words(out, v, 1, CSVP_REASSERT, CTL_LAST, 16, (uint64_t[8]){ 6, 1ull << 32 });
+}
+
 void fuzz_seeds(void (*add)(const void *data, size_t len))
 {
 	static const char *const names[] = { "user.a", CSV_ACL_ACCESS, CSV_ACL_DEFAULT, "security.capability" };
 	struct env v = { .xid = 0 };
-	struct fuzz_out liar = { .len = 0 };
+	struct fuzz_out liar = { .len = 0 }, large = { .len = 0 };
 
 	seed_liar(&liar, &v);
 	add(liar.data, liar.len);
+	seed_large(&large, &v);
+	add(large.data, large.len);
 	for (uint64_t ino = 1; ino < 16; ino++) {
 		struct fuzz_out out = { .len = 1 };
 		(ino % 3 == 0 ? seed_names : ino % 3 == 1 ? seed_data : seed_rest)(&out, &v, ino / 3 + 2);
@@ -274,7 +303,8 @@ static void send_one(struct env *v, struct fuzz_in *in)
 		hdr->xid = le64_of(asked(v, node));
 	if (ctl & CTL_OTHER_EPOCH)
 		hdr->epoch = le64_of(v->e.epoch - 1);
-	csvp_put_bytes(&msg, body, (uint32_t)len);
+	for (int n = 0; n < (ctl & CTL_AGAIN ? 256 : 1); n++)
+		csvp_put_bytes(&msg, body, (uint32_t)len);
 	CHECK_OK(csvp_finish(&msg));
 	if (ctl & CTL_CUT)
 		csvp_hdr(&msg)->len = le32_of(msg.len + 8);

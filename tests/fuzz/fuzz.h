@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define FUZZ_MAX_BYTES 4096u /* of an input */
+#define FUZZ_MAX_BYTES 65536u /* of an input */
 
 /* ---- what each target gives ---- */
 

@@ -4,6 +4,8 @@
  * callbacks that no coordinator of ours sends.
  *
  *	steps: what (1), inode or index (1), then by what; see step()
+ *
+ * An answer with AGAIN among its flags has its bytes 256 times.
  */
 #include <unistd.h>
 
@@ -18,6 +20,7 @@ enum { CALL, OPEN, CLOSE, READ, WRITE, LOCK, CANCEL, ANSWER, CALLBACK, RAW, CUT,
 #define MAX_SENT 256u
 #define MAX_OPEN 8u
 #define EPOCH 9u
+#define AGAIN 0x80u /* no flag of a message */
 
 static struct fuzz_volume clean, dirty;
 static struct loop *loop;
@@ -88,6 +91,9 @@ static void seed_names(struct fuzz_out *out)
 	put_answer(out, 1, CSVP_KEEP_ATTR | CSVP_KEEP_NAMES, list, sizeof(list));
 	fuzz_put(out, KEPT | 2 << 8, 2);
 	fuzz_put(out, KEPT | 4 << 8, 2);
+	fuzz_put(out, CALL | CSVP_READDIR << 8 | 3 << 16, 3); /* as long as a listing is */
+	put_answer(out, 1, CSVP_KEEP_ATTR | CSVP_KEEP_NAMES | AGAIN, list, sizeof(list));
+	fuzz_put(out, KEPT | 3 << 8, 2);
 }
 
 static void put_io(struct fuzz_out *out, unsigned what, unsigned file, uint64_t off, uint64_t len)
@@ -361,7 +367,8 @@ static void step_answer(unsigned index, struct fuzz_in *in)
 		return;
 	struct sent_call *s = &w->sent[w->nr_sent - 1 - (index > 0 ? index - 1u : 0u) % w->nr_sent];
 	csvp_begin(&msg, s->op, (flags & ~1u) | CSVP_REPLY, statuses[status % ARRAY_SIZE(statuses)], s->xid);
-	csvp_put_bytes(&msg, body, (uint32_t)len);
+	for (int n = 0; n < (flags & AGAIN ? 256 : 1) && msg.len + len <= CSVP_MAX_BYTES; n++)
+		csvp_put_bytes(&msg, body, (uint32_t)len);
 	CHECK_OK(csvp_finish(&msg));
 	deliver(msg.data, msg.len);
 	csvp_free(&msg);
