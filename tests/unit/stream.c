@@ -240,6 +240,36 @@ static void wrong_key(void)
 	down(&p);
 }
 
+/* Who accepts sees the address that the other end has chosen. */
+static void source(void)
+{
+	static const char *const listens[] = { "127.0.0.1", "::" };
+	struct pair p;
+
+	for (int i = 0; i < 2; i++) {
+		setup(&p, NULL, listens[i]);
+		p.cfg.source = "127.0.0.2";
+		dial(&p, KEY, UUID, "127.0.0.1");
+		WAIT(&p, p.client.opened && p.accepted);
+		CHECK(stream_peer_is(p.server.stream, "127.0.0.2"));
+		CHECK(stream_peer_is(p.server.stream, "::ffff:127.0.0.2"));
+		CHECK(!stream_peer_is(p.server.stream, "127.0.0.1"));
+		CHECK(!stream_peer_is(p.server.stream, "::1"));
+		CHECK(!stream_peer_is(p.server.stream, "localhost"));
+		CHECK(stream_peer_is(p.client.stream, "127.0.0.1"));
+		down(&p);
+	}
+	setup(&p, NULL, "::1");
+	p.cfg.source = "127.0.0.2"; /* of another family */
+	dial(&p, KEY, UUID, "::1");
+	WAIT(&p, p.client.opened && p.accepted);
+	CHECK(stream_peer_is(p.server.stream, "::1"));
+	p.cfg.source = "2001:db8::1";
+	CHECK_EQ(stream_connect(&p.cfg, "::1", stream_listener_port(p.listener), &ops, &p.client,
+			 &(struct stream *){ NULL }), -EADDRNOTAVAIL);
+	down(&p);
+}
+
 static void nobody_there(void)
 {
 	struct pair p;
@@ -588,6 +618,7 @@ int main(void)
 	right_key();
 	both_families();
 	wrong_key();
+	source();
 	nobody_there();
 	free_unopened();
 	big_frames();
