@@ -73,9 +73,16 @@ struct timespec to_timespec(struct le64 ns)
 	return ts;
 }
 
+/* What does not fit in 64 bits of ns becomes the first or last time that does, as with any file system:
+ * the kernel does not know how far ours reach. */
 static int64_t from_timespec(struct timespec ts)
 {
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+	int64_t ns;
+
+	if (__builtin_mul_overflow((int64_t)ts.tv_sec, 1000000000, &ns) ||
+		__builtin_add_overflow(ns, (int64_t)ts.tv_nsec, &ns))
+		return ts.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+	return ns;
 }
 
 void attr_to_stat(struct stat *st, const struct csvp_attr *a)
