@@ -116,6 +116,15 @@ static void by_hand(void)
 	check_set("u", 77000000007, 77000000007);
 	OK(close(fd));
 	check_set("u", 77000000007, 77000000007);
+	/* out of reach: the first and the last that there are */
+	ts[0] = (struct timespec){ -(1ll << 40), 7 };
+	ts[1] = (struct timespec){ 1ll << 40, 7 };
+	OK(utimensat(AT_FDCWD, "u", ts, 0));
+	st = stat_of("u");
+	CHECK_EQ(st.st_atim.tv_sec, INT64_MIN / 1000000000 - 1);
+	CHECK_EQ(ns(st.st_mtim), INT64_MAX);
+	ts[0] = ts[1] = (struct timespec){ 77, 7 };
+	OK(utimensat(AT_FDCWD, "u", ts, 0));
 	OK(symlink("u", "link"));
 	ts[1].tv_sec = 99;
 	OK(utimensat(AT_FDCWD, "link", ts, AT_SYMLINK_NOFOLLOW));
