@@ -37,6 +37,7 @@ static const struct {
 	int (*make)(struct bdev *lower, struct bdev **ret_bdev, char **ret_error);
 } images[] = {
 	{ "vhd:", bdev_vhd_new },
+	{ "vhdx:", bdev_vhdx_new },
 };
 
 /* ---- making and freeing ---- */

@@ -126,8 +126,8 @@ enum bdev_event { BDEV_PATH_DOWN, BDEV_PATH_UP, BDEV_RESIZED, BDEV_FENCED };
 /*
  * Opens uri: iscsi://[user%pass@]host[:port]/target/lun, nbd://host[:port]/[export], nbds://,
  * nbd+unix:///[export]?socket=PATH, file:PATH, /dev/..., ram:SIZE (README.md has its parameters;
- * "?name=X" shares it within the process); vhd:URI (the disk in a VHD image on that device; image.h
- * has more); filters stand in front, as in
+ * "?name=X" shares it within the process); vhd:URI, vhdx:URI (the disk in an
+ * image on that device; image.h has more); filters stand in front, as in
  * "delay(read_ms=5,write_ms=5)|stats|file:/x". opts may be NULL. Blocks up to the connect timeout.
  * On failure *ret_error, if not NULL, is a sentence for a person (what, where, what to do), owned
  * by the caller. Errors: -EINVAL bad URI, -ENOENT, -EACCES (CHAP refused), -ERR_TRANSPORT, -ENOTSUP

@@ -215,9 +215,11 @@ void bdev_filter_forward(struct bdev_io *io, struct bdev_req *child,
 int bdev_filter_parse(const char *name, const char *args, struct bdev *lower,
 	struct bdev **ret_bdev, char **ret_error);
 
-/* Opens the image on lower, which it owns from then on (vhd_open.c). Blocks while it reads. -ENOTSUP,
+/* Opens the image on lower, which it owns from then on (vhd_open.c,
+ * vhdx_open.c). Blocks while it reads. -ENOTSUP,
  * -ERR_CORRUPT, with a sentence. */
 int bdev_vhd_new(struct bdev *lower, struct bdev **ret_bdev, char **ret_error);
+int bdev_vhdx_new(struct bdev *lower, struct bdev **ret_bdev, char **ret_error);
 
 extern const struct bdev_ops bdev_file_ops, bdev_ram_ops;
 #ifdef HAVE_ISCSI

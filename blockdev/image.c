@@ -84,6 +84,8 @@ void image_info(const struct bdev *bdev, struct image_info *ret_info)
 		.size_bytes = geom.size_bytes, .sector_bytes = geom.block_bytes };
 	if (bdev->ops == &bdev_vhd_ops)
 		vhd_info(bdev, ret_info);
+	else if (bdev->ops == &bdev_vhdx_ops)
+		vhdx_info(bdev, ret_info);
 }
 
 int image_check_size(const struct image_info *spec, uint32_t unit, uint64_t max, char **ret_error)
@@ -101,6 +103,8 @@ int image_make(struct bdev *bdev, const struct image_info *spec, char **ret_erro
 {
 	if (spec->format == IMAGE_VHD)
 		return vhd_make(bdev, spec, ret_error);
+	if (spec->format == IMAGE_VHDX)
+		return vhdx_make(bdev, spec, ret_error);
 	if (spec->format == IMAGE_RAW)
 		return bdev_grow(bdev, spec->size_bytes);
 	return -EINVAL;

@@ -93,5 +93,37 @@ vhd) # a lost last sector comes back; damage is refused
 	truncate -s -512 "$tmp/fixed"
 	refuse "$conformance" --only geometry "vhd:file:$tmp/fixed"
 	;;
+vhdx) # a log of 2 MiB; a writer that is killed leaves a log, which qemu replays as we do
+	q_create dynamic "$tmp/log" 64M log_size=2M,block_size=1M
+	"$conformance" --only random "vhdx:file:$tmp/log"
+	check "$tmp/log"
+	q_create dynamic "$tmp/killed" 64M block_size=1M
+	"$conformance" --only random "vhdx:delay(write_ms=20)|file:$tmp/killed" &
+	pid=$!
+	for ((i = 0; ; i++)); do
+		guid=$(od -An -v -tx1 -j $((0x10030)) -N 16 "$tmp/killed" | tr -d ' 0\n')
+		[[ -z $guid ]] || break
+		((i < 3000)) || {
+			echo 'no log after 30 s' >&2
+			exit 1
+		}
+		sleep 0.01
+	done
+	kill -KILL "$pid"
+	wait "$pid" || true
+	cp --sparse=always "$tmp/killed" "$tmp/killed2"
+	refuse qemu-img check -q -f vhdx "$tmp/killed"
+	qemu-img check -q -f vhdx -r all "$tmp/killed"
+	"$conformance" --only geometry "vhdx:file:$tmp/killed2"
+	check "$tmp/killed2"
+	qemu-img compare -q -f vhdx -F vhdx "$tmp/killed" "$tmp/killed2"
+	# one header is enough, none is not
+	printf x | dd of="$tmp/dynamic" bs=1 seek=$((0x10100)) conv=notrunc status=none
+	"$conformance" --only geometry "vhdx:file:$tmp/dynamic"
+	printf x | dd of="$tmp/dynamic" bs=1 seek=$((0x20100)) conv=notrunc status=none
+	refuse "$conformance" --only geometry "vhdx:file:$tmp/dynamic"
+	truncate -s 5M "$tmp/fixed"
+	refuse "$conformance" --only geometry "vhdx:file:$tmp/fixed"
+	;;
 esac
 refuse "$conformance" --only geometry "$format:file:$tmp/raw"
