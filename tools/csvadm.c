@@ -26,6 +26,8 @@ static const char usage[] =
 	"  image clone FILE NEW     a copy that shares the space of FILE, in no time\n"
 	"  image info FILE          how much of FILE is allocated, shared, in how many pieces\n"
 	"  image map FILE           where FILE lies on the volume\n"
+	"  image convert FILE NEW   copy a disk image: raw, VHD or VHDX into any of these\n"
+	"  image create FILE SIZE   an empty disk image\n"
 	"\n"
 	"VOLUME is a mount point, label, UUID or device; needed only where several are mounted.\n";
 
@@ -47,6 +49,8 @@ static const char common[] =
 #define TAKES_FILE 8u
 #define TAKES_NEW_FILE 16u
 #define TAKES_MB 32u /* --rate */
+#define TAKES_SIZE 64u	 /* behind a file */
+#define TAKES_FORMAT 128u /* --format, --fixed, --dynamic, --force */
 
 static const struct command {
 	const char *object, *verb; /* verb NULL: there is none */
@@ -104,12 +108,30 @@ static const struct command {
 		"as after a loss of power. cp(1) does the same, a piece at a time.\n" },
 	{ "image", "info", true, TAKES_FILE, adm_image_info,
 		"Usage: csvadm image info [OPTION]... FILE\n"
-		"Show how much of FILE is written, allocated ahead, shared with clones or a hole, and in\n"
-		"how many pieces it lies on the volume.\n" },
+		"Show which disk image is in FILE (raw, VHD, VHDX) and what it has allocated; and, on a\n"
+		"volume, how much of FILE is written, allocated ahead, shared with clones or a hole, and\n"
+		"in how many pieces it lies there.\n" },
 	{ "image", "map", false, TAKES_FILE, adm_image_map,
 		"Usage: csvadm image map [OPTION]... FILE\n"
 		"List where FILE lies on the volume, in bytes: offset in the file, length, offset on the\n"
 		"device, and state: written, shared (with clones), unwritten (allocated) or hole.\n" },
+	{ "image", "convert", false, TAKES_FILE | TAKES_NEW_FILE | TAKES_FORMAT, adm_image_convert,
+		"Usage: csvadm image convert [OPTION]... FILE NEW\n"
+		"Copy the disk in FILE, a raw image, VHD or VHDX, which is found out, into the new image\n"
+		"NEW. Zeroes stay holes. NEW is there only once it is whole. On any file system.\n"
+		"\n"
+		"  -f, --format=FORMAT      raw, vhd or vhdx; default: by the end of NEW's name, or raw\n"
+		"      --dynamic            VHD, VHDX: allocate blocks as they are written; the default\n"
+		"      --fixed              VHD, VHDX: each block has its place from the beginning\n"
+		"      --force              replace NEW if it exists\n" },
+	{ "image", "create", false, TAKES_FILE | TAKES_SIZE | TAKES_FORMAT, adm_image_create,
+		"Usage: csvadm image create [OPTION]... FILE SIZE\n"
+		"Make FILE an empty disk image of SIZE: bytes, or with k, M, G or T. On any file system.\n"
+		"\n"
+		"  -f, --format=FORMAT      raw, vhd or vhdx; default: by the end of FILE's name, or raw\n"
+		"      --dynamic            VHD, VHDX: allocate blocks as they are written; the default\n"
+		"      --fixed              VHD, VHDX: each block has its place from the beginning\n"
+		"      --force              replace FILE if it exists\n" },
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -179,18 +201,31 @@ static int parse_rate(const char *text, double *ret_mb)
 }
 
 struct given { /* options that only some commands take */
-	bool rate, mb, wait, help, version;
+	bool rate, mb, wait, format, help, version;
 };
+
+enum { OPT_FIXED = 256, OPT_DYNAMIC, OPT_FORCE };
+
+static void parse_format(int c, struct adm *adm)
+{
+	if (c == 'f')
+		adm->format = optarg;
+	adm->fixed |= c == OPT_FIXED;
+	adm->dynamic |= c == OPT_DYNAMIC;
+	adm->force |= c == OPT_FORCE;
+}
 
 static int parse(int argc, char **argv, struct adm *adm, struct given *given)
 {
 	static const struct option longopts[] = { { "json", 0, NULL, 'j' }, { "volume", 1, NULL, 'v' },
 		{ "control", 1, NULL, 'c' }, { "timeout", 1, NULL, 't' }, { "wait", 1, NULL, 'w' },
 		{ "interval", 1, NULL, 'i' }, { "rate", 1, NULL, 'r' }, { "count", 1, NULL, 'n' }, { "help", 0, NULL, 'h' },
+		{ "format", 1, NULL, 'f' }, { "fixed", 0, NULL, OPT_FIXED },
+		{ "dynamic", 0, NULL, OPT_DYNAMIC }, { "force", 0, NULL, OPT_FORCE },
 		{ "version", 0, NULL, 'V' }, { NULL, 0, NULL, 0 } };
 	int c, err = ADM_OK;
 
-	while (!err && (c = getopt_long(argc, argv, "jv:c:t:w:i:n:r:hV", longopts, NULL)) != -1) {
+	while (!err && (c = getopt_long(argc, argv, "jv:c:t:w:i:n:r:f:hV", longopts, NULL)) != -1) {
 		switch (c) {
 		case 'j':
 			adm->json = true;
@@ -220,6 +255,13 @@ static int parse(int argc, char **argv, struct adm *adm, struct given *given)
 			given->rate = true;
 			err = parse_count(optarg, &adm->count);
 			break;
+		case 'f':
+		case OPT_FIXED:
+		case OPT_DYNAMIC:
+		case OPT_FORCE:
+			given->format = true;
+			parse_format(c, adm);
+			break;
 		case 'h':
 			given->help = true;
 			break;
@@ -243,13 +285,19 @@ static int run(const struct command *c, struct adm *adm, const struct given *giv
 		return adm_fail(ADM_USAGE, "--rate belongs to csvadm check");
 	if (given->wait && !(c->takes & TAKES_NODE))
 		return adm_fail(ADM_USAGE, "--wait belongs to csvadm coordinator move");
+	if (given->format && !(c->takes & TAKES_FORMAT))
+		return adm_fail(ADM_USAGE,
+			"--format, --fixed, --dynamic and --force belong to csvadm image convert and create");
 	if (nr && (c->takes & TAKES_NODE))
 		adm->node = *rest++, nr--;
 	if (c->takes & TAKES_FILE) {
-		int wanted = c->takes & TAKES_NEW_FILE ? 2 : 1;
+		int wanted = c->takes & (TAKES_NEW_FILE | TAKES_SIZE) ? 2 : 1;
 		if (nr < wanted)
 			return adm_fail(ADM_USAGE, "give %s; see csvadm %s %s --help",
-				wanted == 2 ? "FILE and NEW" : "FILE", c->object, c->verb);
+				c->takes & TAKES_SIZE ? "FILE and SIZE" :
+				wanted == 2	      ? "FILE and NEW" :
+							"FILE",
+				c->object, c->verb);
 		adm->file = rest[0];
 		adm->new_file = wanted == 2 ? rest[1] : NULL;
 		rest += wanted;

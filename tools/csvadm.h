@@ -2,7 +2,7 @@
 /*
  * csvadm in pieces: csvadm.c (command line), csvadm_conn.c (sockets and volumes), csvadm_text.c
  * (members and units), csvadm_status.c (what is), csvadm_move.c, csvadm_io.c (what goes on),
- * csvadm_check.c, csvadm_image.c (files on a mount).
+ * csvadm_check.c, csvadm_image.c (files on a mount), csvadm_convert.c (disk images).
  *
  * A1  Nothing here waits for ever: sockets have a deadline, the mount point is only touched by a
  *     child process that is killed when it hangs.
@@ -30,7 +30,9 @@ struct adm {
 	const char *control;	/* folder of the sockets */
 	const char *volume;	/* mount point, label, UUID or device; NULL: the only one */
 	const char *node;	/* coordinator move: number or name; NULL: any */
-	const char *file, *new_file; /* image: paths */
+	const char *file, *new_file; /* image: paths; create: new_file is the size */
+	const char *format;	/* image convert, create; NULL: by the name */
+	bool fixed, dynamic, force;
 	bool json;
 	double timeout_s;	/* for one answer */
 	double wait_s;		/* coordinator move: for the whole of it */
@@ -107,5 +109,11 @@ int adm_check(const struct adm *adm);
 int adm_image_clone(const struct adm *adm);
 int adm_image_info(const struct adm *adm);
 int adm_image_map(const struct adm *adm);
+int adm_image_convert(const struct adm *adm);
+int adm_image_create(const struct adm *adm);
+
+/* Which image is in a file, and what is known of it. An exit code, everything printed. */
+struct image_info;
+int adm_image_describe(const char *path, struct image_info *ret_info);
 
 #endif

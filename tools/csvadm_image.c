@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "blockdev/image.h"
 #include "csvfs/fuse/ioctl.h"
 #include "tools/csvadm.h"
 
@@ -140,17 +141,88 @@ static void add_extent(void *arg, const struct extent *e)
 	s->pieces += e->state != HOLE;
 }
 
+static void add_image(struct json_object *o, const struct image_info *i)
+{
+	json_object_object_add(o, "format", json_object_new_string(image_names[i->format]));
+	json_object_object_add(o, "disk_bytes", json_object_new_uint64(i->size_bytes));
+	json_object_object_add(o, "sector_bytes", json_object_new_uint64(i->sector_bytes));
+	if (i->format == IMAGE_RAW)
+		return;
+	json_object_object_add(o, "fixed", json_object_new_boolean(i->fixed));
+	if (i->block_bytes) {
+		json_object_object_add(o, "block_bytes", json_object_new_uint64(i->block_bytes));
+		json_object_object_add(o, "blocks", json_object_new_uint64(i->nr_blocks));
+		json_object_object_add(o, "blocks_allocated", json_object_new_uint64(i->nr_allocated));
+	}
+	if (i->format == IMAGE_VHDX)
+		json_object_object_add(o, "log_to_replay", json_object_new_boolean(i->needs_replay));
+}
+
+static void print_image(const struct image_info *i)
+{
+	if (i->format == IMAGE_RAW) {
+		printf("format     raw\n");
+		return;
+	}
+	printf("format     %s, %s\n", image_names[i->format], i->fixed ? "fixed" : "dynamic");
+	printf("disk       %llu bytes, sectors of %u\n", (unsigned long long)i->size_bytes,
+		i->sector_bytes);
+	if (i->block_bytes)
+		printf("blocks     %llu of %u KiB, %llu allocated\n", (unsigned long long)i->nr_blocks,
+			i->block_bytes >> 10, (unsigned long long)i->nr_allocated);
+	if (i->needs_replay)
+		printf("It was not closed cleanly; who opens it for writing replays its log.\n");
+}
+
+/* False: the file is on no csvfs mount, and its image is all that is to be said. */
+static bool on_volume(const char *path)
+{
+	struct csv_ioc_map map = { .nr = 1 };
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	bool on = fd < 0 || !ioctl(fd, CSV_IOC_MAP, &map) || (errno != ENOTTY && errno != ENOSYS);
+
+	if (fd >= 0)
+		close(fd);
+	return on;
+}
+
+static int image_info_only(const struct adm *adm, const struct image_info *image)
+{
+	if (adm->json) {
+		struct json_object *o = json_object_new_object();
+		json_object_object_add(o, "file", json_object_new_string(adm->file));
+		add_image(o, image);
+		adm_print_json(o);
+		json_object_put(o);
+	} else {
+		print_image(image);
+	}
+	return ADM_OK;
+}
+
 int adm_image_info(const struct adm *adm)
 {
+	struct image_info image = { .format = IMAGE_RAW };
 	struct sums s = { { 0 } };
 	bool is_inline = false;
 	uint64_t size;
-	int code = walk(adm, add_extent, &s, &size, &is_inline);
+	struct stat st;
+	int fd, code = open_file(adm->file, &fd, &st);
 
+	if (code)
+		return code;
+	close(fd);
+	if (st.st_size >= 512)
+		code = adm_image_describe(adm->file, &image);
+	if (!code && !on_volume(adm->file))
+		return image_info_only(adm, &image);
+	if (!code)
+		code = walk(adm, add_extent, &s, &size, &is_inline);
 	if (code)
 		return code;
 	if (adm->json) {
 		struct json_object *o = json_object_new_object();
+		add_image(o, &image);
 		json_object_object_add(o, "file", json_object_new_string(adm->file));
 		json_object_object_add(o, "size", json_object_new_uint64(size));
 		json_object_object_add(o, "written", json_object_new_uint64(s.bytes[WRITTEN]));
@@ -163,6 +235,7 @@ int adm_image_info(const struct adm *adm)
 		json_object_put(o);
 		return ADM_OK;
 	}
+	print_image(&image);
 	printf("size       %llu bytes\n", (unsigned long long)size);
 	for (unsigned i = NR_STATES; i-- > 0;)
 		printf("%-10s %.1f MiB\n", state_names[i], (double)s.bytes[i] / (1 << 20));
