@@ -49,6 +49,7 @@ enum bdev_op {
 	BDEV_PR_READ_KEYS, /* fills pr.keys, pr.nr_keys (all of them; up to pr.max_keys stored) */
 	BDEV_PR_READ_RESERVATION, /* fills pr.type (0 = none) and pr.key (0 also with type 7) */
 	BDEV_LUN_RESET,
+	BDEV_MEASURE, /* asks the device for its size anew; geom.size_bytes is it afterwards */
 	BDEV_NR_OPS,
 };
 
@@ -209,6 +210,8 @@ void bdev_counters(const struct bdev *bdev, struct bdev_counters *ret_counters);
 void bdev_ram_restart(struct bdev *bdev);
 /* Cuts the path of every queue, of all bdevs that share the disk, and restores it (B4). */
 void bdev_ram_cut(struct bdev *bdev, bool cut);
+/* Makes the device look smaller than it was made, or as large again, to who opens or measures it. */
+void bdev_ram_show(struct bdev *bdev, uint64_t size_bytes);
 /* With "?cache": loses all that was not flushed. Nothing is in flight. */
 void bdev_ram_power_loss(struct bdev *bdev);
 

@@ -18,6 +18,7 @@ static const char *const op_names[BDEV_NR_OPS] = {
 	[BDEV_PR_READ_KEYS] = "readkeys",
 	[BDEV_PR_READ_RESERVATION] = "readreservation",
 	[BDEV_LUN_RESET] = "reset",
+	[BDEV_MEASURE] = "measure",
 };
 
 static void forward_done(struct bdev_req *child, int status)

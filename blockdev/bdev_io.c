@@ -57,6 +57,7 @@ static int check_caps(const struct bdev *bdev, const struct bdev_req *req)
 
 	switch (req->op) {
 	case BDEV_READ:
+	case BDEV_MEASURE:
 		break;
 	case BDEV_FLUSH:
 		need = BDEV_CAN_FLUSH;

@@ -70,6 +70,16 @@ static int prepare_rw(struct file_dev *dev, struct file_io *f)
 	return 0;
 }
 
+static int measure(struct file_dev *dev)
+{
+	uint64_t size_bytes;
+	int err = file_get_size(dev, &size_bytes);
+
+	if (!err)
+		bdev_set_size(&dev->bdev, size_bytes);
+	return err ? file_status(err) : 0;
+}
+
 static void file_submit(struct bdev_queue *queue, struct bdev_io *io)
 {
 	struct file_dev *dev = to_file_dev(queue->bdev);
@@ -90,6 +100,9 @@ static void file_submit(struct bdev_queue *queue, struct bdev_io *io)
 		}
 		io_prep_fdsync(&f->iocb, dev->fd);
 		break;
+	case BDEV_MEASURE:
+		bdev_io_complete(io, measure(dev));
+		return;
 	default:
 		file_helper_do(f);
 		return;
@@ -236,10 +249,8 @@ static void file_fence(struct bdev_queue *queue)
 static void size_cb(struct ev_loop *ev, struct ev_timer *w, int revents)
 {
 	struct file_queue *fq = w->data;
-	uint64_t size_bytes;
 
-	if (file_get_size(to_file_dev(fq->queue.bdev), &size_bytes) == 0)
-		bdev_set_size(fq->queue.bdev, size_bytes);
+	(void)measure(to_file_dev(fq->queue.bdev));
 }
 
 static int file_queue_open(struct bdev_queue *queue)

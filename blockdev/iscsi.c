@@ -97,7 +97,7 @@ void isc_queue_suspect(struct isc_queue *queue)
 
 /* ---- capacity ---- */
 
-static void set_capacity(struct isc_queue *queue, const struct isc_lun *lun)
+void isc_queue_set_capacity(struct isc_queue *queue, const struct isc_lun *lun)
 {
 	struct bdev *bdev = queue->base.bdev;
 	uint64_t bytes = lun->nr_blocks * lun->block_bytes;
@@ -118,7 +118,7 @@ static void on_capacity(struct isc_cmd *cmd, int status, struct scsi_task *task)
 		queue->want_capacity = true;
 	} else if (status == SCSI_STATUS_GOOD && !isc_parse_capacity(&lun, task) &&
 		   lun.block_bytes == isc_dev(queue->base.bdev)->lun.block_bytes) {
-		set_capacity(queue, &lun);
+		isc_queue_set_capacity(queue, &lun);
 	}
 }
 
@@ -199,7 +199,7 @@ static void came_up(struct isc_queue *queue)
 	queue->told_up = true;
 	queue->told[0] = 0;
 	queue->up_ns = clock_mono_ns();
-	set_capacity(queue, &queue->conn.lun);
+	isc_queue_set_capacity(queue, &queue->conn.lun);
 	bdev_queue_path_up(&queue->base);
 }
 
@@ -412,7 +412,7 @@ static int isc_queue_open(struct bdev_queue *base)
 	}
 	queue->told_up = true;
 	queue->up_ns = clock_mono_ns();
-	set_capacity(queue, &queue->conn.lun);
+	isc_queue_set_capacity(queue, &queue->conn.lun);
 	init_watchers(queue);
 	ev_timer_start(queue_ev(queue), &queue->tick);
 	ev_prepare_start(queue_ev(queue), &queue->prepare);

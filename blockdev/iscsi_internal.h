@@ -211,5 +211,7 @@ void isc_queue_suspect(struct isc_queue *queue);
 void isc_io_later(struct isc_queue *queue, struct isc_io *io, unsigned ms);
 /* Reads the capacity anew (unit attention 2a/09). */
 void isc_queue_read_capacity(struct isc_queue *queue);
+/* What an answer to READ CAPACITY said. */
+void isc_queue_set_capacity(struct isc_queue *queue, const struct isc_lun *lun);
 
 #endif

@@ -114,6 +114,9 @@ static struct scsi_task *make_task(struct isc_queue *queue, struct isc_io *io)
 	case BDEV_FLUSH:
 		task = scsi_cdb_synchronizecache16(0, 0, 0, 0);
 		break;
+	case BDEV_MEASURE:
+		task = scsi_cdb_readcapacity16();
+		break;
 	default:
 		task = isc_pr_task(queue, io);
 	}
@@ -234,12 +237,25 @@ static void check_condition(
 	}
 }
 
+static int measured(struct isc_queue *queue, const struct scsi_task *task)
+{
+	struct isc_lun lun = { 0 };
+
+	if (isc_parse_capacity(&lun, task) ||
+		lun.block_bytes != isc_dev(queue->base.bdev)->lun.block_bytes)
+		return -EREMOTEIO;
+	isc_queue_set_capacity(queue, &lun);
+	return 0;
+}
+
 static void good(struct isc_queue *queue, struct isc_io *io, const struct scsi_task *task)
 {
 	int status = 0;
 
 	if (is_pr(io))
 		status = isc_pr_result(queue, io, task);
+	else if (io->base.op == BDEV_MEASURE)
+		status = measured(queue, task);
 	else if (io->base.op == BDEV_READ && task->residual_status != SCSI_RESIDUAL_NO_RESIDUAL)
 		status = -EREMOTEIO;
 	else if (io->base.op == BDEV_READ && io->bounce)

@@ -41,12 +41,30 @@ static void on_resend(struct ev_loop *ev, struct ev_timer *timer, int revents)
 	}
 }
 
+/* The size is told when a connection begins, and a server holds each one to its own. True: io needs
+ * a younger one. */
+static bool needs_new_connection(const struct nbc_queue *queue, const struct bdev_io *io)
+{
+	uint64_t end = 0;
+
+	if (io->op == BDEV_READ || io->op == BDEV_WRITE || io->op == BDEV_DISCARD ||
+		io->op == BDEV_WRITE_ZEROES)
+		end = io->off_bytes + io->len_bytes;
+	return (io->op == BDEV_MEASURE || end > queue->conn.info.size_bytes) &&
+	       queue->up_ns < io->req->start_ns;
+}
+
 static void nbc_submit(struct bdev_queue *base, struct bdev_io *io)
 {
 	struct nbc_queue *queue = nbc_queue(base);
 
+	if (!queue->conn.fail && queue->conn.up && needs_new_connection(queue, io))
+		nbc_conn_fail(&queue->conn, -ERR_TRANSPORT,
+			"connecting anew, to be told the export's size");
 	if (queue->conn.fail || !queue->conn.up) /* settle() is about to tell */
 		nbc_io_later(queue, nbc_io(io), 0);
+	else if (io->op == BDEV_MEASURE)
+		bdev_io_complete(io, 0); /* came_up() has set it */
 	else
 		nbc_io_send(queue, nbc_io(io));
 }

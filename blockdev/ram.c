@@ -20,7 +20,7 @@ struct ram_disk {
 	char *name;	  /* NULL = private */
 	int refs;
 	char *mem;
-	uint64_t size_bytes;
+	uint64_t size_bytes, shown_bytes;
 	pthread_mutex_t lock;
 	struct ram_pr pr;
 	struct ram_cache cache;
@@ -92,6 +92,9 @@ static int carry_out(struct ram_disk *disk, struct ram_nexus *nexus, struct bdev
 		return 0;
 	case BDEV_LUN_RESET:
 		ram_pr_attention(&disk->pr, nexus);
+		return 0;
+	case BDEV_MEASURE:
+		bdev_set_size(io->queue->bdev, disk->shown_bytes);
 		return 0;
 	default:
 		return ram_pr_command(&disk->pr, nexus, io->op, io->pr);
@@ -170,6 +173,16 @@ void bdev_ram_cut(struct bdev *bdev, bool cut)
 	pthread_mutex_unlock(&disk->lock);
 }
 
+void bdev_ram_show(struct bdev *bdev, uint64_t size_bytes)
+{
+	struct ram_disk *disk = find_disk(bdev);
+
+	pthread_mutex_lock(&disk->lock);
+	assert(size_bytes <= disk->size_bytes);
+	disk->shown_bytes = size_bytes;
+	pthread_mutex_unlock(&disk->lock);
+}
+
 void bdev_ram_power_loss(struct bdev *bdev)
 {
 	struct ram_disk *disk = find_disk(bdev);
@@ -198,7 +211,7 @@ static int disk_new(const char *name, uint64_t size_bytes, bool cache, struct ra
 
 	if (!disk)
 		return -ENOMEM;
-	disk->size_bytes = size_bytes;
+	disk->size_bytes = disk->shown_bytes = size_bytes;
 	disk->refs = 1;
 	pthread_mutex_init(&disk->lock, NULL);
 	ram_pr_init(&disk->pr);
@@ -362,6 +375,8 @@ static int ram_open(struct bdev *bdev, const struct bdev_uri *uri, char **ret_er
 		bdev_fail(ret_error, err, "%s: it exists with another size", uri->text);
 	else if (err)
 		bdev_fail(ret_error, err, "%s: no memory", uri->text);
+	else
+		geom->size_bytes = container_of(bdev, struct ram, bdev)->disk->shown_bytes;
 out:
 	free(name);
 	free(cache);

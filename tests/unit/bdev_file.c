@@ -205,6 +205,22 @@ static void batches(void)
 	dut_close(&d);
 }
 
+/* Asked for, a new size is known at once. */
+static void measured(void)
+{
+	struct dut d;
+	int nr = 0;
+
+	CHECK_EQ(truncate(path, 1 << 20), 0);
+	d = open_file(&nr);
+	CHECK_EQ(truncate(path, 3 << 20), 0);
+	CHECK_EQ(bdev_geom(d.bdev).size_bytes, 1 << 20);
+	CHECK_OK(dut_op(&d, BDEV_MEASURE, 0, 0, 0));
+	CHECK_EQ(bdev_geom(d.bdev).size_bytes, 3 << 20);
+	CHECK_OK(dut_write(&d, 'x', (3 << 20) - 4096, 0));
+	dut_close(&d);
+}
+
 int main(void)
 {
 	int fd = mkstemp(path);
@@ -212,6 +228,7 @@ int main(void)
 	CHECK(fd >= 0);
 	close(fd);
 	resized();
+	measured();
 	shrunk();
 	seen_by_others();
 	discarded();
