@@ -10,6 +10,10 @@ struct csv_alloc;
 /* The in-memory half: free counts as they become known, blocks that are held back (E5). */
 int csv_alloc_new(struct csv_fs *fs, struct csv_alloc **ret) __attribute__((warn_unused_result));
 void csv_alloc_free_state(struct csv_alloc *alloc);
+/* Room for summaries of more groups. -ENOMEM. */
+int csv_alloc_make_room(struct csv_alloc *alloc, uint64_t nr_ags) __attribute__((warn_unused_result));
+/* The volume has grown from old; within the transaction's commit. */
+void csv_alloc_grown(struct csv_alloc *alloc, const struct csv_geometry *old);
 /* The log's tail has moved: blocks freed before seq may be used again. */
 void csv_alloc_tail_moved(struct csv_alloc *alloc, uint64_t seq);
 

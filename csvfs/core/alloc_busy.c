@@ -18,6 +18,11 @@ struct csv_alloc *csv_alloc_of(struct csv_txn *txn)
 	return csv_txn_fs(txn)->alloc;
 }
 
+static void set_reserve(struct csv_alloc *alloc)
+{
+	alloc->reserve = MAX(MIN_RESERVE_BLKS, MIN(alloc->geom->nr_blks / 200, MAX_RESERVE_BLKS));
+}
+
 int csv_alloc_new(struct csv_fs *fs, struct csv_alloc **ret)
 {
 	const struct csv_geometry *geom = csv_fs_geometry(fs);
@@ -45,10 +50,35 @@ int csv_alloc_new(struct csv_fs *fs, struct csv_alloc **ret)
 	alloc->fs = fs;
 	alloc->geom = geom;
 	alloc->nr_bitmaps = bitmaps;
-	alloc->reserve = MAX(MIN_RESERVE_BLKS, MIN(geom->nr_blks / 200, MAX_RESERVE_BLKS));
+	alloc->room_ags = geom->nr_ags;
+	set_reserve(alloc);
 	list_init(&alloc->held);
 	*ret = alloc;
 	return 0;
+}
+
+int csv_alloc_make_room(struct csv_alloc *alloc, uint64_t nr_ags)
+{
+	struct ag_sum *ags;
+
+	if (nr_ags <= alloc->room_ags)
+		return 0;
+	ags = reallocarray(alloc->ags, nr_ags, sizeof(*ags));
+	if (!ags)
+		return -ENOMEM;
+	memset(ags + alloc->room_ags, 0, (nr_ags - alloc->room_ags) * sizeof(*ags));
+	alloc->ags = ags;
+	alloc->room_ags = nr_ags;
+	return 0;
+}
+
+void csv_alloc_grown(struct csv_alloc *alloc, const struct csv_geometry *old)
+{
+	struct ag_sum *last = &alloc->ags[old->nr_ags - 1];
+
+	last->known = false; /* its header says */
+	last->full = 0;
+	set_reserve(alloc);
 }
 
 static void alloc_txn_free(struct alloc_txn *at)
@@ -79,7 +109,7 @@ void csv_alloc_free_state(struct csv_alloc *alloc)
 	list_for_each_safe(pos, tmp, &alloc->held)
 		alloc_txn_free(list_entry(pos, struct alloc_txn, link));
 	alloc_txn_free(alloc->cur);
-	for (uint64_t ag = 0; ag < alloc->geom->nr_ags; ag++)
+	for (uint64_t ag = 0; ag < alloc->room_ags; ag++)
 		shadows_free(alloc, &alloc->ags[ag]);
 	free(alloc->ags);
 	free(alloc);

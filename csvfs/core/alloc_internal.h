@@ -52,6 +52,7 @@ struct csv_alloc {
 	struct csv_fs *fs;
 	const struct csv_geometry *geom;
 	struct ag_sum *ags;
+	uint64_t room_ags;	/* of ags */
 	uint32_t nr_bitmaps;	/* of each group */
 	uint64_t meta_ag;	/* where metadata was found last */
 	uint64_t reserve;	/* blocks that data does not take */

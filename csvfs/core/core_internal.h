@@ -169,9 +169,12 @@ struct csv_fs {
 	int error;	     /* sticky */
 	bool failed_pending; /* cfg.failed is to be called */
 	uint64_t last_seq;   /* newest compound that something was committed to */
+	struct csv_grow *grow;	  /* under way (grow.c); NULL = nothing */
+	uint32_t nr_super_io;	  /* superblocks that a check is reading or mending */
 
 	void (*recovered)(void *arg, int status, uint64_t nr_records, uint64_t nr_blks);
 	void *recovered_arg;
+	uint64_t nr_replayed, nr_replayed_blks;
 	void (*closed)(void *arg, int status);
 	void *closed_arg;
 	int close_status;
@@ -181,6 +184,12 @@ struct csv_fs {
 
 /* From the driver when it has nothing to run: goes on with csv_fs_close(). True: fs may be gone. */
 bool csv_fs_idle(struct csv_fs *fs);
+
+/* ---- grow.c ---- */
+
+/* After a replay, before anything else runs: the superblock may have become another (G4). -ENOMEM. */
+int csv_grow_settle(struct csv_fs *fs, void (*done)(void *arg, int status), void *arg)
+	__attribute__((warn_unused_result));
 
 /* ---- super.c ---- */
 

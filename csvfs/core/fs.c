@@ -140,12 +140,29 @@ struct jnl *csv_fs_journal(struct csv_fs *fs)
 	return fs->jnl;
 }
 
+static void settled(void *arg, int status)
+{
+	struct csv_fs *fs = arg;
+
+	if (status != 0)
+		fs->state = CSV_FS_NEW;
+	fs->recovered(fs->recovered_arg, status, fs->nr_replayed, fs->nr_replayed_blks);
+}
+
 static void recovered(void *arg, int status, uint64_t nr_records, uint64_t nr_blks)
 {
 	struct csv_fs *fs = arg;
 
-	fs->state = status == 0 ? CSV_FS_OPEN : CSV_FS_NEW;
-	fs->recovered(fs->recovered_arg, status, nr_records, nr_blks);
+	fs->nr_replayed = nr_records;
+	fs->nr_replayed_blks = nr_blks;
+	if (status == 0) {
+		fs->state = CSV_FS_OPEN;
+		status = csv_grow_settle(fs, settled, fs);
+	}
+	if (status != 0) {
+		fs->state = CSV_FS_NEW;
+		fs->recovered(fs->recovered_arg, status, nr_records, nr_blks);
+	}
 }
 
 int csv_fs_recover(struct csv_fs *fs, uint64_t epoch, uint32_t node,

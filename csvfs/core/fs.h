@@ -117,6 +117,19 @@ int csv_op_sync(struct csv_fs *fs, struct csv_op *op) __attribute__((warn_unused
 /* Everything that was answered so far is stable when done runs. */
 void csv_fs_sync(struct csv_fs *fs, void (*done)(void *arg, int status), void *arg);
 
+/* How a volume would be laid out with nr_blks blocks. -EINVAL: it has as many or more; -EFBIG. */
+int csv_grow_plan(const struct csv_geometry *old, uint64_t nr_blks, struct csv_geometry *ret)
+	__attribute__((warn_unused_result, nonnull));
+/* Makes the volume larger while it is used; a crash leaves it as it was or as it is to be. Each node
+ * sees that much of the device already. done runs once: an error but the journal's has changed
+ * nothing. Errors at once: csv_grow_plan()'s, -EBUSY (it is being grown, or its superblocks checked:
+ * later), -ENOSPC (the device is smaller), -EOPNOTSUPP (groups of a size that mkfs does not make),
+ * -ENOMEM. */
+int csv_grow(struct csv_fs *fs, uint64_t nr_blks, void (*done)(void *arg, int status), void *arg)
+	__attribute__((warn_unused_result, nonnull(1, 3)));
+/* Groups that were written, of how many; zero when nothing is under way. */
+void csv_grow_progress(const struct csv_fs *fs, uint64_t *ret_done, uint64_t *ret_total);
+
 struct csv_statfs {
 	uint64_t nr_blks, free_blks; /* 4 KiB; free includes what E5 holds back */
 	uint64_t avail_blks;	     /* of these, what file data may take: the rest is for metadata */

@@ -10,6 +10,7 @@
 
 #include "blockdev/bdev.h"
 #include "csvfs/core/core_internal.h"
+#include "csvfs/core/group_internal.h"
 #include "csvfs/core/inode_internal.h"
 #include "journal/journal.h"
 #include "util/checked.h"
@@ -19,8 +20,6 @@
 #define MAX_CLUSTER_BYTES (4u << 20)
 #define JOURNAL_MIN_BYTES (4ull << 20)
 #define JOURNAL_MAX_BYTES (128ull << 20)
-/* A last group with less than that behind its bitmaps is left away. */
-#define AG_MIN_BLKS 64u
 
 /* ---- on paper ---- */
 
@@ -50,16 +49,10 @@ static int plan_journal(const struct csv_mkfs *opts, struct csv_geometry *geom)
 
 static void plan_groups(struct csv_geometry *geom)
 {
-	uint32_t bitmaps = plan_bitmaps(geom->nr_blks);
-	uint64_t left;
-
-	geom->ag_blks = (uint64_t)bitmaps * CSV_BITMAP_BITS;
+	geom->ag_blks = (uint64_t)plan_bitmaps(geom->nr_blks) * CSV_BITMAP_BITS;
 	geom->ag0_blk = ALIGN_UP(geom->journal_blk + geom->journal_nr_blks,
 		(uint64_t)geom->cluster_blks);
-	left = geom->nr_blks - 1 - geom->ag0_blk;
-	geom->nr_ags = DIV_ROUND_UP(left, geom->ag_blks);
-	if (geom->nr_ags > 1 && left - (geom->nr_ags - 1) * geom->ag_blks < 1 + bitmaps + AG_MIN_BLKS)
-		geom->nr_ags--;
+	geom->nr_ags = csv_group_count(geom);
 }
 
 int csv_mkfs_plan(const struct csv_mkfs *opts, uint64_t size_bytes, struct csv_geometry *ret)
@@ -180,33 +173,13 @@ static int write_sessions(struct mkfs *m)
 	return 0;
 }
 
-static void set_bits(struct mkfs *m, uint64_t from, uint64_t end)
-{
-	for (uint64_t bit = from; bit < end; bit++) {
-		struct csv_bitmap *bm = (struct csv_bitmap *)(m->buf +
-			(1 + bit / CSV_BITMAP_BITS) * CSV_BLOCK_BYTES);
-
-		bm->bits[bit % CSV_BITMAP_BITS / 8] |= 1u << bit % 8;
-	}
-}
-
 static int write_group(struct mkfs *m, uint64_t ag)
 {
 	const struct csv_geometry *geom = m->geom;
 	uint64_t first = geom->ag0_blk + ag * geom->ag_blks;
-	uint64_t nr = MIN(geom->nr_blks - 1 - first, geom->ag_blks), used = 1 + m->nr_bitmaps;
-	struct csv_ag *hdr = block_init(m, 0, CSV_BT_AG, 0);
 	int err;
 
-	for (uint32_t i = 0; i < m->nr_bitmaps; i++)
-		block_init(m, 1 + i, CSV_BT_BITMAP, ag);
-	if (ag == 0)
-		used++; /* root_node_blk */
-	set_bits(m, 0, used);
-	set_bits(m, nr, geom->ag_blks);
-	hdr->nr_blks = le64_of(nr);
-	hdr->free_blks = le64_of(nr - used);
-	m->free_blks += nr - used;
+	m->free_blks += csv_group_image(m->buf, geom, ag, ag == 0 ? 1 : 0); /* root_node_blk */
 	err = seal(m, 0, first);
 	for (uint32_t i = 0; i < m->nr_bitmaps && !err; i++)
 		err = seal(m, 1 + i, first + 1 + i);

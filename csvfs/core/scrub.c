@@ -131,6 +131,8 @@ static void super_end(struct super_io *io, int status)
 	free(io->block);
 	free(io);
 	s->busy = false;
+	if (!s->stopped) /* else the engine may be gone */
+		s->fs->nr_super_io--;
 	if (s->stopped) {
 		free(s);
 		return;
@@ -199,8 +201,13 @@ static void super_done(struct bdev_req *req, int status)
 static void look_at_super(struct csv_scrub *s)
 {
 	const uint64_t blks[] = { CSV_SB_BLK, CSV_SB_COPY_BLK, s->fs->geom.nr_blks - 1 };
-	struct super_io *io = calloc(1, sizeof(*io));
+	struct super_io *io;
 
+	if (s->fs->grow) { /* they are changing, through the log */
+		wait_for_rate(s, 1);
+		return;
+	}
+	io = calloc(1, sizeof(*io));
 	s->busy = true;
 	s->nr_msgs = 0;
 	if (io)
@@ -213,6 +220,7 @@ static void look_at_super(struct csv_scrub *s)
 	}
 	io->scrub = s;
 	io->blk = blks[s->pos.at];
+	s->fs->nr_super_io++;
 	super_submit(io, BDEV_READ);
 }
 
@@ -256,6 +264,8 @@ void csv_scrub_stop(struct csv_scrub *s)
 		return;
 	ev_timer_stop(loop_ev(bdev_queue_loop(s->fs->queue)), &s->timer);
 	s->stopped = true;
+	if (s->busy && s->pos.phase == SCRUB_SUPERS)
+		s->fs->nr_super_io--;
 	if (!s->busy)
 		free(s);
 }
