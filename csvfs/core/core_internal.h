@@ -174,7 +174,7 @@ struct csv_fs {
 
 	void (*recovered)(void *arg, int status, uint64_t nr_records, uint64_t nr_blks);
 	void *recovered_arg;
-	uint64_t nr_replayed, nr_replayed_blks;
+	uint64_t nr_replayed, nr_replayed_blks, replayed_seq;
 	void (*closed)(void *arg, int status);
 	void *closed_arg;
 	int close_status;

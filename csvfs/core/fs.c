@@ -140,6 +140,11 @@ struct jnl *csv_fs_journal(struct csv_fs *fs)
 	return fs->jnl;
 }
 
+uint64_t csv_fs_replayed_seq(const struct csv_fs *fs)
+{
+	return fs->replayed_seq;
+}
+
 static void settled(void *arg, int status)
 {
 	struct csv_fs *fs = arg;
@@ -153,6 +158,7 @@ static void recovered(void *arg, int status, uint64_t nr_records, uint64_t nr_bl
 {
 	struct csv_fs *fs = arg;
 
+	fs->replayed_seq = jnl_written_seq(fs->jnl);
 	fs->nr_replayed = nr_records;
 	fs->nr_replayed_blks = nr_blks;
 	if (status == 0) {

@@ -97,6 +97,8 @@ int csv_fs_recover(struct csv_fs *fs, uint64_t epoch, uint32_t node,
 void csv_fs_close(struct csv_fs *fs, void (*done)(void *arg, int status), void *arg);
 int csv_fs_error(const struct csv_fs *fs);
 struct jnl *csv_fs_journal(struct csv_fs *fs);
+/* The newest log record that the replay has found. */
+uint64_t csv_fs_replayed_seq(const struct csv_fs *fs);
 
 #define CSV_OP_CHANGED_MAX 12u
 struct csv_op {
