@@ -90,3 +90,7 @@ for command in $(sed -nE 's/^  ([a-z|]+)( .*)?$/\1/p' "$TMP/csvlab" | grep -v '^
 	grep -qE "^\.It Cm.* ?Cm $command( |$)|^\.It Cm $command( |$)" "$SRC/man/csvlab.8" ||
 		fail "csvlab $command is not in csvlab(8)"
 done
+
+csvvm --help >"$TMP/csvvm"
+items "$TMP/csvvm" >"$TMP/items"
+compare csvvm "$TMP/items"

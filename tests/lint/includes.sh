@@ -16,6 +16,7 @@ declare -A BELOW=(
 	[csvfs/node]='util blockdev csvfs/core csvfs/proto lockmgr'
 	[csvfs/fuse]='util csvfs/core csvfs/proto csvfs/node'
 	[csvfs/volume]='util blockdev journal csvfs/core csvfs/proto lockmgr csvfs/coord csvfs/node csvfs/fuse'
+	[vmm]='util blockdev'
 	[tools]='util blockdev journal csvfs/core csvfs/proto lockmgr csvfs/coord csvfs/node csvfs/fuse csvfs/volume'
 	[bench]='util blockdev journal csvfs/core csvfs/proto lockmgr csvfs/coord csvfs/node csvfs/fuse csvfs/volume'
 )

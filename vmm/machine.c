@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/checked.h"
+#include "util/err.h"
+#include "util/loop.h"
+#include "vmm/acpi.h"
+#include "vmm/bus.h"
+#include "vmm/disk.h"
+#include "vmm/kvm.h"
+#include "vmm/layout.h"
+#include "vmm/mem.h"
+#include "vmm/pci.h"
+#include "vmm/pm.h"
+#include "vmm/serial.h"
+#include "vmm/vcpu.h"
+#include "vmm/virtio_blk.h"
+
+#define DEFAULT_MAX_QUEUES 4
+
+struct vmm_machine {
+	const struct vmm_conf *conf;
+	struct loop *loop;
+	struct vmm_mem *mem;
+	struct vmm_kvm *kvm;
+	pthread_mutex_t mutex; /* (V1): of all that follows */
+	enum vmm_end end;
+	const char *why;
+	struct vmm_bus ports, mmio;
+	struct vmm_serial com1;
+	struct vmm_pm pm;
+	struct vmm_pci pci;
+	struct vmm_vcpu *vcpus[VMM_MAX_CPUS];
+	unsigned int nr_disks;
+	struct vmm_disk disks[VMM_MAX_DISKS];
+	struct vmm_virtio_blk *blks[VMM_MAX_DISKS];
+};
+
+/* With the mutex held (V3). */
+static void end(struct vmm_machine *machine, enum vmm_end how, const char *why)
+{
+	if (machine->end != VMM_RUNS)
+		return;
+	machine->end = how;
+	machine->why = why;
+	loop_stop(machine->loop);
+}
+
+/* ---- what the parts call ---- */
+
+static void com1_tx(void *arg, uint8_t byte)
+{
+	struct vmm_machine *machine = arg;
+
+	machine->conf->console(machine->conf->console_arg, byte);
+}
+
+static void com1_irq(void *arg, bool high)
+{
+	vmm_kvm_irq_line(((struct vmm_machine *)arg)->kvm, VMM_IRQ_COM1, high);
+}
+
+static const struct vmm_serial_ops com1_ops = { .tx = com1_tx, .irq = com1_irq };
+
+static uint64_t com1_read(void *arg, uint64_t off_bytes, unsigned int len_bytes)
+{
+	return vmm_serial_in(arg, (unsigned int)off_bytes);
+}
+
+static void com1_write(void *arg, uint64_t off_bytes, unsigned int len_bytes, uint64_t value)
+{
+	vmm_serial_out(arg, (unsigned int)off_bytes, (uint8_t)value);
+}
+
+static const struct vmm_bus_ops com1_bus_ops = { .read = com1_read, .write = com1_write };
+
+static void pm_irq(void *arg, bool high)
+{
+	vmm_kvm_irq_line(((struct vmm_machine *)arg)->kvm, VMM_IRQ_SCI, high);
+}
+
+static void pm_power_off(void *arg)
+{
+	end(arg, VMM_POWERED_OFF, NULL);
+}
+
+static void pm_reset(void *arg)
+{
+	end(arg, VMM_RESET, NULL);
+}
+
+static const struct vmm_pm_ops pm_ops = {
+	.irq = pm_irq,
+	.power_off = pm_power_off,
+	.reset = pm_reset,
+};
+
+static void access_bus(struct vmm_machine *machine, struct vmm_bus *bus, uint64_t addr, bool write,
+	void *data, unsigned int len_bytes)
+{
+	uint64_t value = 0;
+
+	pthread_mutex_lock(&machine->mutex);
+	if (write) {
+		memcpy(&value, data, len_bytes);
+		vmm_bus_write(bus, addr, len_bytes, value);
+	} else {
+		value = vmm_bus_read(bus, addr, len_bytes);
+		memcpy(data, &value, len_bytes);
+	}
+	pthread_mutex_unlock(&machine->mutex);
+}
+
+static void vcpu_pio(void *arg, uint16_t port, bool write, void *data, unsigned int len_bytes)
+{
+	struct vmm_machine *machine = arg;
+
+	access_bus(machine, &machine->ports, port, write, data, len_bytes);
+}
+
+static void vcpu_mmio(void *arg, uint64_t addr, bool write, void *data, unsigned int len_bytes)
+{
+	struct vmm_machine *machine = arg;
+
+	access_bus(machine, &machine->mmio, addr, write, data, len_bytes);
+}
+
+static void vcpu_dead(void *arg, const char *why)
+{
+	struct vmm_machine *machine = arg;
+
+	pthread_mutex_lock(&machine->mutex);
+	/* a triple fault is how a guest resets that knows no better way */
+	end(machine, why ? VMM_DIED : VMM_RESET, why);
+	pthread_mutex_unlock(&machine->mutex);
+}
+
+static const struct vmm_vcpu_ops vcpu_ops = {
+	.pio = vcpu_pio,
+	.mmio = vcpu_mmio,
+	.dead = vcpu_dead,
+};
+
+/* ---- putting it together ---- */
+
+static int fail(char **ret_error, int err, const char *what)
+{
+	if (!*ret_error && asprintf(ret_error, "%s: %s", what, err_str(err)) < 0)
+		*ret_error = NULL;
+	return err;
+}
+
+static int make_board(struct vmm_machine *machine)
+{
+	int err = vmm_bus_map(&machine->ports, VMM_PORT_COM1, 8, &com1_bus_ops, &machine->com1);
+
+	vmm_serial_init(&machine->com1, &com1_ops, machine);
+	if (!err)
+		err = vmm_pm_init(&machine->pm, &machine->ports, &pm_ops, machine);
+	if (!err)
+		err = vmm_pci_init(&machine->pci, machine->kvm, &machine->ports, &machine->mmio);
+	return err ? err : vmm_acpi_write(machine->mem, machine->conf->nr_cpus);
+}
+
+static int add_disk(struct vmm_machine *machine, const struct vmm_disk_conf *conf, char **ret_error)
+{
+	unsigned int nth = machine->nr_disks, nr_queues = conf->nr_queues;
+	char serial[24];
+	int err;
+
+	if (nr_queues == 0)
+		nr_queues = MIN(machine->conf->nr_cpus, DEFAULT_MAX_QUEUES);
+	err = vmm_disk_open(conf->path, conf->readonly, &machine->disks[nth], ret_error);
+	if (err)
+		return fail(ret_error, err, conf->path);
+	machine->nr_disks++;
+	snprintf(serial, sizeof(serial), "disk%u", nth);
+	err = vmm_virtio_blk_new(&machine->disks[nth], machine->mem, &machine->pci, nr_queues,
+		serial, &machine->blks[nth]);
+	return err ? fail(ret_error, err, conf->path) : 0;
+}
+
+static int make_cpus(struct vmm_machine *machine, const struct vmm_boot_entry *entry)
+{
+	unsigned int nr = machine->conf->nr_cpus;
+	int err = 0;
+
+	for (unsigned int i = 0; !err && i < nr; i++)
+		err = vmm_vcpu_new(machine->kvm, i, nr, &vcpu_ops, machine, &machine->vcpus[i]);
+	return err ? err
+		   : vmm_vcpu_boot64(machine->vcpus[0], entry->rip, entry->rsi, entry->page_table);
+}
+
+static int make(struct vmm_machine *machine, char **ret_error)
+{
+	const struct vmm_conf *conf = machine->conf;
+	struct vmm_boot_entry entry;
+	int err;
+
+	err = vmm_mem_new(conf->memory_bytes, &machine->mem);
+	if (err)
+		return fail(ret_error, err, "there is not enough memory for the guest");
+	err = vmm_kvm_new(machine->mem, &machine->kvm, ret_error);
+	if (err)
+		return err;
+	err = vmm_boot_linux(machine->mem, &conf->boot, &entry, ret_error);
+	if (err)
+		return err;
+	err = make_board(machine);
+	if (err)
+		return fail(ret_error, err, "the machine's board");
+	for (unsigned int i = 0; i < conf->nr_disks; i++) {
+		err = add_disk(machine, &conf->disks[i], ret_error);
+		if (err)
+			return err;
+	}
+	err = make_cpus(machine, &entry);
+	return err ? fail(ret_error, err, "KVM makes no virtual CPU") : 0;
+}
+
+int vmm_machine_new(const struct vmm_conf *conf, struct loop *loop,
+	struct vmm_machine **ret_machine, char **ret_error)
+{
+	struct vmm_machine *machine = calloc(1, sizeof(*machine));
+	int err;
+
+	*ret_error = NULL;
+	if (!machine)
+		return -ENOMEM;
+	machine->conf = conf;
+	machine->loop = loop;
+	pthread_mutex_init(&machine->mutex, NULL);
+	err = make(machine, ret_error);
+	if (err) {
+		vmm_machine_free(machine);
+		return err;
+	}
+	*ret_machine = machine;
+	return 0;
+}
+
+int vmm_machine_start(struct vmm_machine *machine)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; !err && i < machine->conf->nr_cpus; i++)
+		err = vmm_vcpu_start(machine->vcpus[i]);
+	return err;
+}
+
+void vmm_machine_free(struct vmm_machine *machine)
+{
+	if (!machine)
+		return;
+	for (unsigned int i = 0; i < VMM_MAX_CPUS && machine->vcpus[i]; i++)
+		vmm_vcpu_stop(machine->vcpus[i]);
+	for (unsigned int i = 0; i < machine->nr_disks; i++) {
+		vmm_virtio_blk_free(machine->blks[i]);
+		vmm_disk_close(&machine->disks[i]);
+	}
+	for (unsigned int i = 0; i < VMM_MAX_CPUS; i++)
+		vmm_vcpu_free(machine->vcpus[i]);
+	vmm_kvm_free(machine->kvm);
+	vmm_mem_free(machine->mem);
+	pthread_mutex_destroy(&machine->mutex);
+	free(machine);
+}
+
+enum vmm_end vmm_machine_end(struct vmm_machine *machine, const char **ret_why)
+{
+	enum vmm_end how;
+
+	pthread_mutex_lock(&machine->mutex);
+	how = machine->end;
+	*ret_why = machine->why;
+	pthread_mutex_unlock(&machine->mutex);
+	return how;
+}
+
+void vmm_machine_power_button(struct vmm_machine *machine)
+{
+	pthread_mutex_lock(&machine->mutex);
+	vmm_pm_power_button(&machine->pm);
+	pthread_mutex_unlock(&machine->mutex);
+}
+
+void vmm_machine_kill(struct vmm_machine *machine)
+{
+	pthread_mutex_lock(&machine->mutex);
+	end(machine, VMM_KILLED, NULL);
+	pthread_mutex_unlock(&machine->mutex);
+}
+
+size_t vmm_machine_type(struct vmm_machine *machine, const uint8_t *bytes, size_t len_bytes)
+{
+	size_t done = 0;
+
+	pthread_mutex_lock(&machine->mutex);
+	while (done < len_bytes && vmm_serial_rx_room(&machine->com1) > 0)
+		vmm_serial_rx(&machine->com1, bytes[done++]);
+	pthread_mutex_unlock(&machine->mutex);
+	return done;
+}

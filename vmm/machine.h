@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine: memory, CPUs, buses and devices put together, and who holds what.
+ *
+ * V1  One mutex holds everything that a guest's slow accesses (ports, MMIO, config spaces) touch. A
+ *     vCPU's thread takes it around each such exit, the main thread around what it does.
+ * V2  The data path never takes it: doorbells are ioeventfds that wake an I/O thread, interrupts
+ * are irqfds that any thread signals. So whoever holds the mutex may wait for an I/O thread. V3
+ * What ends the machine is decided once; the first reason stands.
+ */
+#ifndef VMM_MACHINE_H
+#define VMM_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/boot.h"
+
+struct loop;
+struct vmm_machine;
+
+#define VMM_MAX_CPUS 64
+#define VMM_MAX_DISKS 24
+
+struct vmm_disk_conf {
+	const char *path;
+	bool readonly;
+	unsigned int nr_queues; /* 0 = one a CPU, at most 4 */
+};
+
+struct vmm_conf {
+	uint64_t memory_bytes;
+	unsigned int nr_cpus;
+	struct vmm_boot boot;
+	unsigned int nr_disks;
+	struct vmm_disk_conf disks[VMM_MAX_DISKS];
+	/* where the serial port's bytes go; on a vCPU's thread, with the mutex held */
+	void (*console)(void *arg, uint8_t byte);
+	void *console_arg;
+};
+
+enum vmm_end { VMM_RUNS, VMM_POWERED_OFF, VMM_RESET, VMM_KILLED, VMM_DIED };
+
+/*
+ * Makes it; nothing runs yet. loop is the main thread's, and stopped when the machine ends. conf is
+ * the caller's and outlives it. On failure *ret_error is a sentence for a person, owned by the
+ * caller, or NULL. Errors: those of the parts.
+ */
+int vmm_machine_new(const struct vmm_conf *conf, struct loop *loop,
+	struct vmm_machine **ret_machine, char **ret_error)
+	__attribute__((warn_unused_result, nonnull));
+
+/* Starts the CPUs. Errors: of pthread_create(). */
+int vmm_machine_start(struct vmm_machine *machine) __attribute__((warn_unused_result, nonnull));
+
+/* Stops what runs, waits for I/O under way, closes everything. NULL is allowed. */
+void vmm_machine_free(struct vmm_machine *machine);
+
+/* The rest from the main thread: */
+
+/* Why it ended, if it did; *ret_why, if it died, is a reason of static storage or NULL. */
+enum vmm_end vmm_machine_end(struct vmm_machine *machine, const char **ret_why)
+	__attribute__((nonnull));
+
+/* Presses the power button; ends it at once. */
+void vmm_machine_power_button(struct vmm_machine *machine) __attribute__((nonnull));
+void vmm_machine_kill(struct vmm_machine *machine) __attribute__((nonnull));
+
+/* Gives bytes to the serial port; returns how many it took. */
+size_t vmm_machine_type(struct vmm_machine *machine, const uint8_t *bytes, size_t len_bytes)
+	__attribute__((nonnull));
+
+#endif

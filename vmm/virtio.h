@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a virtio device and its transport know of each other (virtio 1.2). The transport,
+ * virtio_pci.c, owns status, features, queues' registers, doorbells and interrupts; a device is one
+ * file, with its struct vmm_virtio_ops, and owns its queues from start() to stop().
+ */
+#ifndef VMM_VIRTIO_H
+#define VMM_VIRTIO_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/pci.h"
+#include "vmm/state.h"
+#include "vmm/virtqueue.h"
+
+struct vmm_mem;
+
+#define VMM_VIRTIO_F_VERSION_1 (1ull << 32)
+
+enum { VMM_VIRTIO_ID_BLK = 2, VMM_VIRTIO_ID_RNG = 4 };
+
+/* Called with the machine's mutex held (V1). */
+struct vmm_virtio_ops {
+	uint16_t id;
+	uint32_t class_code;
+	/*
+	 * The driver is ready: the device takes chains from vq, first those that are there, then as
+	 * kick_fd (an eventfd) is signalled. Both stay the transport's. 0, or negative: the device
+	 * is broken.
+	 */
+	int (*start)(void *arg, unsigned int nth, struct vmm_vq *vq, int kick_fd);
+	/* Returns when nothing of the queue is under way any more; only for what was started. */
+	void (*stop)(void *arg, unsigned int nth);
+};
+
+struct vmm_virtio {
+	struct vmm_pci_dev pci;
+	struct vmm_virtio_state state;
+	const struct vmm_virtio_ops *ops;
+	void *arg;
+	const struct vmm_mem *mem;
+	const char *name; /* for messages */
+	uint64_t offered; /* features */
+	const void *config;
+	uint32_t config_bytes;
+	uint16_t nr_queues;
+	uint64_t doorbells; /* guest address of the first, 0 = not mapped */
+	atomic_bool broken;
+	struct vmm_virtio_queue {
+		struct vmm_vq vq;
+		int kick_fd;
+		bool started;
+	} queues[VMM_VIRTIO_QUEUES];
+};
+
+/*
+ * Puts a device with nr_queues queues on the bus. The caller has filled in ops, arg, mem, name,
+ * offered (beside what the rings can: EVENT_IDX, INDIRECT, VERSION_1), config, nr_queues.
+ * Errors: -ENOSPC, -EMFILE.
+ */
+int vmm_virtio_plug(struct vmm_virtio *dev, struct vmm_pci *pci)
+	__attribute__((warn_unused_result, nonnull));
+
+/* Stops it and takes it out. */
+void vmm_virtio_unplug(struct vmm_virtio *dev) __attribute__((nonnull));
+
+/* An interrupt for queue nth; any thread, from start() to the end of stop(). */
+void vmm_virtio_interrupt(struct vmm_virtio *dev, unsigned int nth) __attribute__((nonnull));
+
+/* The driver broke a rule: says so in the log, once, and wants a reset; any thread. The device
+ * takes nothing more from its queues. */
+void vmm_virtio_broken(struct vmm_virtio *dev, const char *why) __attribute__((nonnull));
+
+#endif
