@@ -167,6 +167,8 @@ static int check_all(struct check *c, void *buf)
 	c->holder = 0;
 	err = check_orphans(c);
 	if (!err)
+		err = check_quotas(c);
+	if (!err)
 		err = check_root(c);
 	if (!err)
 		err = check_space(c);
@@ -190,6 +192,7 @@ void check_done(struct check *c)
 	free(c->inodes);
 	free(c->links);
 	free(c->orphans);
+	free(c->projects);
 	free(c->stray);
 	free(c->bad);
 }

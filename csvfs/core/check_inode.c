@@ -106,6 +106,8 @@ static int on_inode(struct check *c, void *arg, uint64_t key, const void *val, u
 		return 0;
 	}
 	err = check_grow(&c->inodes, c->nr_inodes, &c->max_inodes, sizeof(*c->inodes));
+	if (!err)
+		err = check_project_of(c, rec);
 	if (err)
 		return err;
 	c->inodes[c->nr_inodes] = (struct check_inode){

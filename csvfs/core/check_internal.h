@@ -39,6 +39,13 @@ struct check_stray {
 	bool trusted;
 };
 
+/* What the inodes that were met count for a project. */
+struct check_project {
+	uint32_t projid;
+	bool told; /* it has an entry */
+	uint64_t blks, inodes;
+};
+
 struct check_claims;
 
 struct check {
@@ -55,6 +62,8 @@ struct check {
 	uint64_t nr_links, max_links;
 	uint64_t *orphans; /* by number */
 	uint64_t nr_orphans, max_orphans;
+	struct check_project *projects; /* by number */
+	uint64_t nr_projects, max_projects;
 	struct csv_root root;
 	bool have_root;
 	uint64_t *bad; /* blocks that could not be had */
@@ -164,6 +173,13 @@ int check_inodes(struct check *c) __attribute__((warn_unused_result));
 /* Layers against the inodes above them. */
 void check_layers(struct check *c);
 int check_orphans(struct check *c) __attribute__((warn_unused_result));
+
+/* ---- check_quota.c ---- */
+
+/* Notes what an inode counts for its project; and compares. */
+int check_project_of(struct check *c, const struct csv_inode_rec *rec)
+	__attribute__((warn_unused_result));
+int check_quotas(struct check *c) __attribute__((warn_unused_result));
 
 /* ---- check_dir.c ---- */
 

@@ -6,7 +6,7 @@
 uint32_t check_fix_stage(enum fix_kind kind)
 {
 	static const enum fix_kind last[] = { FIX_SESSION, FIX_INODE_REC, FIX_NEXT_INO,
-		FIX_ORPHAN_VAL, FIX_ROOT_DIR, FIX_LOST_FOUND, FIX_ROOT_FREE };
+		FIX_ORPHAN_VAL, FIX_ROOT_DIR, FIX_LOST_FOUND, FIX_ROOT_FREE, FIX_QUOTA_USE };
 	uint32_t stage = 0;
 
 	while (kind > last[stage])

@@ -41,6 +41,7 @@ enum fix_kind {
 	FIX_XATTR_DROP,	 /* holder, key */
 	FIX_SYMLINK,	 /* ino */
 	FIX_LAYER_DROP,	 /* ino: its base is none */
+	FIX_QUOTA_DROP,	 /* key */
 	FIX_ORPHAN_VAL,	 /* key */
 	/* stage 4 */
 	FIX_ROOT_DIR,
@@ -60,6 +61,8 @@ enum fix_kind {
 	FIX_NR_INODES,	/* arg */
 	FIX_GROUP,	/* arg: group */
 	FIX_ROOT_FREE,
+	/* stage 7: what is counted of what is right now */
+	FIX_QUOTA_USE, /* ino: project, arg: blocks, key: inodes */
 };
 
 struct check_fix {

@@ -90,6 +90,7 @@ struct csv_txn {
 	bool wait_checkpoint;	/* csv_txn_want_checkpoint */
 	bool had_checkpoint;	/* that was done already */
 	bool preflush;
+	bool limits; /* csv_quota_enforce */
 	bool active;
 	uint32_t nr_changed; /* as in csv_op */
 	uint64_t changed[CSV_OP_CHANGED_MAX];

@@ -5,6 +5,7 @@
 
 #include "csvfs/core/alloc.h"
 #include "csvfs/core/dir_internal.h"
+#include "csvfs/core/quota_internal.h"
 #include "util/err.h"
 #include "util/log.h"
 
@@ -39,6 +40,17 @@ static int may_add(struct csv_txn *txn, const struct csv_inode *dir, const struc
 	if (name->key == 0)
 		return -ENOSPC; /* 256 names with one hash */
 	return csv_alloc_room(txn);
+}
+
+/* What is made in a directory that gives its project gets that. */
+static void inherit(struct csv_txn *txn, const struct csv_inode *dir, struct csv_inode *inode)
+{
+	csv_quota_enforce(txn);
+	if (!csv_inode_inherits(dir))
+		return;
+	inode->rec.projid = dir->rec.projid;
+	if (csv_inode_fmt(inode) == S_IFDIR)
+		inode->rec.flags = le32_of(CSV_INODE_PROJINHERIT);
 }
 
 /* The record of a new inode. -EINVAL, -ENAMETOOLONG. */
@@ -105,6 +117,7 @@ int csv_create(struct csv_txn *txn, uint64_t dir, const char *name, uint32_t len
 		err = may_add(txn, &d, &found);
 	if (!err && is_dir && csv_inode_nlink(&d) >= CSV_LINK_MAX)
 		err = -EMLINK;
+	inherit(txn, &d, &inode);
 	if (!err)
 		err = csv_inode_insert(txn, &inode);
 	if (!err && S_ISLNK(proto->mode) && inode.rec.kind == CSV_DATA_TREE)
@@ -136,6 +149,7 @@ int csv_create_unnamed(struct csv_txn *txn, uint64_t dir, const struct csv_attr 
 	if (err)
 		return err;
 	inode.rec.nlink = le32_of(0);
+	inherit(txn, &d, &inode);
 	err = csv_inode_insert(txn, &inode);
 	if (!err)
 		err = csv_orphan_add(txn, inode.ino);
@@ -165,11 +179,14 @@ static int add_link(struct csv_txn *txn, uint64_t ino, uint64_t dir, const char 
 	if (!err && csv_inode_nlink(&inode) >= CSV_LINK_MAX)
 		err = -EMLINK;
 	if (!err)
+		err = csv_quota_may_enter(&d, &inode);
+	if (!err)
 		err = may_add(txn, &d, &found);
 	if (!err && csv_inode_nlink(&inode) == 0)
 		err = csv_orphan_del(txn, ino);
 	if (err)
 		return err;
+	csv_quota_enforce(txn);
 	csv_inode_add_nlink(&inode, 1);
 	inode.rec.ctime_ns = le64_of(now_ns);
 	err = csv_dir_add(txn, &d, &found, &inode, now_ns);

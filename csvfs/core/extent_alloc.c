@@ -4,6 +4,7 @@
 
 #include "csvfs/core/alloc.h"
 #include "csvfs/core/extent_internal.h"
+#include "csvfs/core/quota_internal.h"
 #include "util/checked.h"
 #include "util/err.h"
 
@@ -67,16 +68,37 @@ static uint64_t hint_of(struct csv_txn *txn, const struct csv_inode *inode, cons
 	return csv_alloc_data_hint(txn, inode->ino);
 }
 
+/* Cuts [*from, *to) around pos down to room blocks, which are all that the inode's project may still
+ * have. Nodes of the tree count, too: some of it is left for them, if there is that much. -EDQUOT. */
+static int cut_to_room(const struct csv_tree *tree, uint64_t room, uint64_t pos, uint64_t end,
+	uint64_t *from, uint64_t *to)
+{
+	bool empty = !le64_get(tree->root.blk);
+	uint64_t nodes = empty ? 1 : tree->root.level + 2u, nr;
+
+	if (*to - *from + nodes <= room)
+		return 0;
+	nr = room > nodes ? room - nodes : empty ? 0 : room;
+	if (nr == 0)
+		return -EDQUOT;
+	*from = pos;
+	*to = MIN(end, *to);
+	*to = MIN(*to, pos + nr);
+	return 0;
+}
+
 /* Fills the hole from pos (or from its cluster's start) as far as one run reaches. */
 static int fill(struct csv_txn *txn, struct csv_inode *inode, struct csv_tree *tree,
-	const struct hole *hole, uint64_t pos, uint64_t end, uint64_t *ret_end)
+	const struct hole *hole, uint64_t pos, uint64_t end, uint64_t room, uint64_t *ret_end)
 {
 	uint64_t cluster = csv_fs_geometry(csv_txn_fs(txn))->cluster_blks, phys, nr;
 	uint64_t from = MAX(ALIGN_DOWN(pos, cluster), hole->blk);
 	uint64_t to = MIN(ALIGN_UP(end, cluster), hole->end);
-	int err = csv_alloc_data(txn, hint_of(txn, inode, hole, from),
-		MIN(to - from, CSV_EXT_MAX_BLKS), &phys, &nr);
+	int err = cut_to_room(tree, room, pos, end, &from, &to);
 
+	if (!err)
+		err = csv_alloc_data(txn, hint_of(txn, inode, hole, from),
+			MIN(to - from, CSV_EXT_MAX_BLKS), &phys, &nr);
 	if (err)
 		return err;
 	if (nr <= pos - from)
@@ -95,12 +117,14 @@ static int fill(struct csv_txn *txn, struct csv_inode *inode, struct csv_tree *t
 static int alloc_range(struct csv_txn *txn, struct csv_inode *inode, uint64_t blk, uint64_t end,
 	uint64_t *ret_end, bool *ret_changed)
 {
-	uint64_t pos = blk, mapped_end;
+	uint64_t pos = blk, mapped_end, room, had = csv_quota_blks(&inode->rec), taken;
 	struct csv_tree tree;
 	struct hole hole;
-	int err;
+	int err = csv_quota_room(txn, le32_get(inode->rec.projid), &room);
 
 	*ret_changed = false;
+	if (err)
+		return err;
 	csv_inode_tree_get(inode, &tree);
 	for (uint32_t step = 0; pos < end; step++) {
 		if (*ret_changed &&
@@ -113,8 +137,10 @@ static int alloc_range(struct csv_txn *txn, struct csv_inode *inode, uint64_t bl
 			pos = mapped_end;
 			continue;
 		}
-		err = fill(txn, inode, &tree, &hole, pos, end, &pos);
-		if (err == -ENOSPC && *ret_changed)
+		taken = csv_quota_blks(&inode->rec) - had + (uint64_t)tree.nr_blks;
+		err = fill(txn, inode, &tree, &hole, pos, end,
+			room == UINT64_MAX ? room : room - MIN(room, taken), &pos);
+		if ((err == -ENOSPC || err == -EDQUOT) && *ret_changed)
 			break;
 		if (err)
 			return err;
@@ -136,6 +162,7 @@ int csv_extent_alloc(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t n
 		return err;
 	if (!range_ok(blk, nr, CSV_FILE_MAX_BLKS))
 		return -EFBIG;
+	csv_quota_enforce(txn);
 	err = alloc_range(txn, &inode, blk, blk + nr, &end, &changed);
 	if (!err && changed) {
 		if (inode.rec.kind == CSV_DATA_NONE)

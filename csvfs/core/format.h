@@ -53,6 +53,7 @@ static_assert(sizeof(struct csv_blk_hdr) == 0x40, "format");
 #define CSV_OWNER_INODES 0xffffffffffff0001ull
 #define CSV_OWNER_ORPHANS 0xffffffffffff0002ull
 #define CSV_OWNER_SHARES 0xffffffffffff0003ull
+#define CSV_OWNER_QUOTAS 0xffffffffffff0004ull
 
 struct csv_tree_root {
 	struct le64 blk;  /* 0x00 root node, 0 = the tree is empty */
@@ -91,9 +92,22 @@ struct csv_root {
 	struct csv_tree_root inodes;  /* 0x58 key: inode number */
 	struct csv_tree_root orphans; /* 0x68 key: inode number, empty value */
 	struct csv_tree_root shares;  /* 0x78 key: first block of a shared run (empty so far) */
-	uint8_t reserved[0x100 - 0x88];
+	struct csv_tree_root quotas;  /* 0x88 key: project */
+	uint8_t reserved[0x100 - 0x98];
 };
 static_assert(sizeof(struct csv_root) == 0x100, "format");
+/* Version of a root block that has quotas: who does not count for them must not change anything. */
+#define CSV_ROOT_VERSION_QUOTAS 2u
+
+/* Value of the tree of projects. Key: number of the project, not 0. There is none without use and
+ * limits. */
+struct csv_quota_rec {
+	struct le64 blks;	  /* 0x00 of its inodes: nr_blks, base_nr_blks, xattr_blks */
+	struct le64 inodes;	  /* 0x08 */
+	struct le64 limit_blks;	  /* 0x10 0 = none */
+	struct le64 limit_inodes; /* 0x18 0 = none */
+};
+static_assert(sizeof(struct csv_quota_rec) == 32, "format");
 
 #define CSV_BITMAP_BYTES (CSV_BLOCK_BYTES - 0x40)
 #define CSV_BITMAP_BITS (CSV_BITMAP_BYTES * 8u) /* 32,256 */
@@ -151,7 +165,7 @@ struct csv_inode_rec {
 	struct le32 nlink;	    /* 0x04 */
 	struct le32 uid;	    /* 0x08 */
 	struct le32 gid;	    /* 0x0c */
-	struct le32 projid;	    /* 0x10 0 */
+	struct le32 projid;	    /* 0x10 project; 0 = none */
 	struct le32 flags;	    /* 0x14 CSV_INODE_* */
 	struct le64 size;	    /* 0x18 bytes; directory: entries */
 	struct le64 nr_blks;	    /* 0x20 allocated 4 KiB blocks, tree nodes included */
@@ -178,6 +192,7 @@ struct csv_inode_rec {
 static_assert(sizeof(struct csv_inode_rec) == 0xc0, "format");
 #define CSV_INLINE_MAX 1024u
 #define CSV_INODE_LAYER (1u << 0) /* what clones have in common: no name, never changed */
+#define CSV_INODE_PROJINHERIT (1u << 1) /* directory: what is made in it gets its project */
 #define CSV_DEPTH_MAX 32u
 
 /* Value of a file's extent tree. Key: first block in the file. No entry = hole. */

@@ -136,9 +136,31 @@ struct csv_statfs {
 	uint64_t nr_blks, free_blks; /* 4 KiB; free includes what E5 holds back */
 	uint64_t avail_blks;	     /* of these, what file data may take: the rest is for metadata */
 	uint64_t nr_inodes;
+	uint64_t limit_inodes; /* csv_statfs_at(): of the project; 0 = none */
 	uint32_t cluster_blks;
 };
 int csv_statfs(struct csv_txn *txn, struct csv_statfs *ret) __attribute__((warn_unused_result));
+/* Likewise; in a directory that gives a project with a limit (or of a file of one) the limit is the
+ * volume. ino 0: csv_statfs(). -ESTALE. */
+int csv_statfs_at(struct csv_txn *txn, uint64_t ino, struct csv_statfs *ret)
+	__attribute__((warn_unused_result));
+
+/* ---- projects (docs/DESIGN.md, 12) ---- */
+
+/* What is counted for a project (blocks of 4 KiB, as its inodes' nr_blks), and its limits, 0 = none. */
+struct csv_project {
+	uint32_t projid;
+	uint64_t blks, inodes, limit_blks, limit_inodes;
+};
+/* A project that nothing is known of has zeroes. */
+int csv_project_get(struct csv_txn *txn, uint32_t projid, struct csv_project *ret)
+	__attribute__((warn_unused_result, nonnull));
+/* The first one with a number above after that has use or limits. -ENOENT. */
+int csv_project_next(struct csv_txn *txn, uint32_t after, struct csv_project *ret)
+	__attribute__((warn_unused_result, nonnull));
+/* Sets the limits; what is counted already may be above them. -EINVAL: project 0. */
+int csv_project_limit(struct csv_txn *txn, uint32_t projid, uint64_t limit_blks,
+	uint64_t limit_inodes, struct csv_project *ret) __attribute__((warn_unused_result, nonnull));
 
 /* ---- inodes ---- */
 
@@ -151,6 +173,7 @@ struct csv_attr {
 	uint64_t rdev, parent;
 	uint8_t data_kind; /* enum csv_data_kind in format.h: 0 none, 1 inline, 2 tree */
 	uint64_t base;	   /* the layer that shows through; 0 = it shares nothing */
+	bool projinherit;  /* directory: what is made in it gets its project */
 	bool is_layer;	   /* not a file: nlink is then the number of inodes above it */
 };
 
@@ -163,6 +186,7 @@ enum csv_attr_mask {
 	CSV_SET_MTIME = 32,
 	CSV_SET_CTIME = 64,
 	CSV_SET_MTIME_MAX = 128, /* mtime and ctime only move forward */
+	CSV_SET_PROJECT = 256,	 /* projid and projinherit (which only directories have). -EDQUOT */
 };
 
 /* -ESTALE: no such inode (inode numbers are never used twice). */
@@ -270,7 +294,8 @@ int csv_extent_seek(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t en
 /* Allocates unwritten space for the holes of [blk, blk + nr), contiguous and aligned to clusters
  * where it can (allocation is rounded outwards to the cluster in the file when those blocks are
  * holes, too). Bounded work: *ret_done blocks from blk are allocated afterwards, call again for the
- * rest. -ENOSPC: nothing was free (*ret_done stays unset), -EFBIG. */
+ * rest. -ENOSPC: nothing was free (*ret_done stays unset), -EDQUOT: its project has
+ * nothing left, -EFBIG. */
 int csv_extent_alloc(struct csv_txn *txn, uint64_t ino, uint64_t blk, uint64_t nr,
 	uint64_t *ret_done) __attribute__((warn_unused_result, nonnull));
 

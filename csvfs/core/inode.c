@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "csvfs/core/inode_internal.h"
+#include "csvfs/core/quota_internal.h"
 #include "csvfs/core/root_internal.h"
 #include "csvfs/core/xattr_internal.h"
 #include "util/checked.h"
@@ -54,8 +54,10 @@ static const char *layer_fault(const struct csv_inode_rec *rec, uint64_t ino)
 	uint32_t depth = le32_get(rec->depth);
 	bool regular = (le32_get(rec->mode) & S_IFMT) == S_IFREG;
 
-	if (le32_get(rec->flags) & ~CSV_INODE_LAYER)
+	if (le32_get(rec->flags) & ~(CSV_INODE_LAYER | CSV_INODE_PROJINHERIT))
 		return "has unknown flags";
+	if ((le32_get(rec->flags) & CSV_INODE_PROJINHERIT) && (le32_get(rec->mode) & S_IFMT) != S_IFDIR)
+		return "gives its project to what is in it, and is no directory";
 	if (le64_get(rec->tree_owner) > LAST_INO)
 		return "has a tree of an impossible owner";
 	if (csv_inode_is_layer(rec) ? !regular || le32_get(rec->nlink) : le32_get(rec->refs) != 0)
@@ -168,6 +170,8 @@ int csv_inode_store(struct csv_txn *txn, const struct csv_inode *inode)
 
 	csv_txn_changed(txn, inode->ino);
 	if (!err)
+		err = csv_quota_change_from_tree(txn, &tree, inode->ino, &inode->rec);
+	if (!err)
 		err = csv_tree_update(txn, &tree, inode->ino, buf, len);
 	if (!err)
 		err = csv_root_tree_put(txn, &tree);
@@ -190,7 +194,9 @@ int csv_inode_insert(struct csv_txn *txn, struct csv_inode *inode)
 		return -ENOSPC;
 	root->next_ino = le64_of(ino + 1);
 	root->nr_inodes = le64_of(le64_get(root->nr_inodes) + 1);
-	err = csv_root_tree_get(txn, CSV_OWNER_INODES, &tree);
+	err = csv_quota_change(txn, NULL, &inode->rec);
+	if (!err)
+		err = csv_root_tree_get(txn, CSV_OWNER_INODES, &tree);
 	if (!err)
 		err = csv_tree_insert(txn, &tree, ino, buf, len);
 	if (!err)
@@ -213,6 +219,8 @@ int csv_inode_remove(struct csv_txn *txn, uint64_t ino)
 	csv_txn_changed(txn, ino);
 	if (!err)
 		err = csv_root_tree_get(txn, CSV_OWNER_INODES, &tree);
+	if (!err)
+		err = csv_quota_change_from_tree(txn, &tree, ino, NULL);
 	if (!err)
 		err = csv_tree_remove(txn, &tree, ino);
 	if (!err)
@@ -268,6 +276,7 @@ void csv_inode_attr(const struct csv_inode *inode, struct csv_attr *ret)
 		.uid = le32_get(rec->uid),
 		.gid = le32_get(rec->gid),
 		.projid = le32_get(rec->projid),
+		.projinherit = le32_get(rec->flags) & CSV_INODE_PROJINHERIT,
 		.size = le64_get(rec->size),
 		.nr_blks = le64_get(rec->nr_blks) + le64_get(rec->base_nr_blks) +
 			le32_get(rec->xattr_blks),
@@ -311,6 +320,17 @@ static void set_size(struct csv_inode *inode, uint64_t size)
 		rec->kind = le64_get(rec->tree.blk) ? CSV_DATA_TREE : CSV_DATA_NONE;
 }
 
+static void set_project(struct csv_txn *txn, struct csv_inode *inode, const struct csv_attr *attr)
+{
+	uint32_t flags = le32_get(inode->rec.flags) & ~CSV_INODE_PROJINHERIT;
+
+	if (attr->projinherit && csv_inode_fmt(inode) == S_IFDIR)
+		flags |= CSV_INODE_PROJINHERIT;
+	inode->rec.flags = le32_of(flags);
+	inode->rec.projid = le32_of(attr->projid);
+	csv_quota_enforce(txn);
+}
+
 int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct csv_attr *attr,
 	struct csv_attr *ret)
 {
@@ -347,6 +367,8 @@ int csv_inode_set(struct csv_txn *txn, uint64_t ino, unsigned mask, const struct
 		rec->mtime_ns = later(rec->mtime_ns, attr->mtime_ns);
 		rec->ctime_ns = later(rec->ctime_ns, attr->ctime_ns);
 	}
+	if (mask & CSV_SET_PROJECT)
+		set_project(txn, &inode, attr);
 	if (!err)
 		err = csv_inode_store(txn, &inode);
 	if (!err && ret)

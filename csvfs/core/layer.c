@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "csvfs/core/alloc.h"
+#include "csvfs/core/quota_internal.h"
 #include "util/checked.h"
 #include "util/err.h"
 #include "util/log.h"
@@ -206,6 +207,7 @@ int csv_clone(struct csv_txn *txn, uint64_t src_ino, uint64_t dst_ino, uint64_t 
 	if (off % CSV_BLOCK_BYTES || (end % CSV_BLOCK_BYTES && end != size) ||
 		(off ? !continues(&src, &dst, off) : !is_empty(&dst.rec)))
 		return -EOPNOTSUPP;
+	csv_quota_enforce(txn);
 	err = csv_alloc_room(txn);
 	if (!err && off)
 		dst.rec.base_blks = le64_of(

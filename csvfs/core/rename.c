@@ -3,6 +3,7 @@
 
 #include "csvfs/core/alloc.h"
 #include "csvfs/core/dir_internal.h"
+#include "csvfs/core/quota_internal.h"
 #include "util/err.h"
 #include "util/log.h"
 
@@ -126,6 +127,10 @@ static int check(struct rename *r)
 	if (!err && r->from != r->to && exchange && is_dir(&r->other) &&
 		csv_inode_nlink(r->from) >= CSV_LINK_MAX)
 		err = -EMLINK;
+	if (!err && r->from != r->to)
+		err = csv_quota_may_enter(r->to, &r->moved);
+	if (!err && r->from != r->to && exchange)
+		err = csv_quota_may_enter(r->from, &r->other);
 	if (!err && !r->other.ino && r->new.key == 0)
 		err = -ENOSPC;
 	if (!err && !r->other.ino)
@@ -160,7 +165,10 @@ static int change_names(struct rename *r)
 
 static int change(struct rename *r)
 {
-	int err = change_names(r);
+	int err;
+
+	csv_quota_enforce(r->txn);
+	err = change_names(r);
 
 	if (err)
 		return err;

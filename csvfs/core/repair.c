@@ -9,7 +9,7 @@
  *     is on the LUN as a whole or not at all. So a repair may be cut off anywhere; the next one begins
  *     with a check of what it finds and needs no memory of the one before.
  * R2  Stages: 0 blocks at fixed places; 1 the shape of trees; 2 what is in use is marked so; 3 what
- *     is in trees; 4 the root directory; 5 names; 6 counts, and what is nobody's is freed. A pass
+ *     is in trees; 4 the root directory; 5 names; 6 counts, and what is nobody's is freed; 7 what counts that. A pass
  *     carries out the first stage that has something that can be done, since what later ones found
  *     may look different afterwards.
  * R3  Stages 0 and 1 change blocks in place: they need no space, so no bitmap has to be believed.
@@ -64,6 +64,7 @@ static const struct fix_ops {
 	[FIX_XATTR_DROP] = { "inode %h: attribute dropped (key %k)", repair_xattr_drop, false },
 	[FIX_SYMLINK] = { "inode %i: symlink leads nowhere now", repair_symlink, false },
 	[FIX_LAYER_DROP] = { "inode %i: stands alone now", repair_layer_drop, false },
+	[FIX_QUOTA_DROP] = { "project %k: entry dropped", repair_quota_drop, false },
 	[FIX_ORPHAN_VAL] = { "orphan %k: entry corrected", repair_orphan_val, true },
 	[FIX_ROOT_DIR] = { "root directory made", repair_root_dir, false },
 	[FIX_NAME_DROP] = { "inode %h: name dropped (key %k)", repair_ent_drop, false },
@@ -81,6 +82,7 @@ static const struct fix_ops {
 	[FIX_NR_INODES] = { "number of inodes set to %a", repair_nr_inodes, true },
 	[FIX_GROUP] = { "group %a: bitmaps corrected", repair_group, true },
 	[FIX_ROOT_FREE] = { "free blocks counted", repair_root_free, true },
+	[FIX_QUOTA_USE] = { "project %i: counts %a blocks and %k inodes now", repair_quota_use, true },
 };
 
 /* ---- one fix ---- */

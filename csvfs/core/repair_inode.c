@@ -31,7 +31,10 @@ static void correct_layer(struct csv_inode_rec *rec, uint64_t ino)
 	uint32_t depth = le32_get(rec->depth);
 	bool regular = (le32_get(rec->mode) & S_IFMT) == S_IFREG;
 
-	rec->flags = le32_of(regular ? le32_get(rec->flags) & CSV_INODE_LAYER : 0);
+	rec->flags = le32_of(le32_get(rec->flags) &
+			     (regular ? CSV_INODE_LAYER : CSV_INODE_PROJINHERIT));
+	if ((le32_get(rec->mode) & S_IFMT) != S_IFDIR)
+		rec->flags = le32_of(le32_get(rec->flags) & CSV_INODE_LAYER);
 	if (csv_inode_is_layer(rec))
 		rec->nlink = le32_of(0);
 	else

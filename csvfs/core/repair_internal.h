@@ -56,6 +56,9 @@ int repair_tree_get(struct csv_txn *txn, const struct check_fix *fix, struct csv
 int repair_tree_put(struct csv_txn *txn, const struct check_fix *fix, struct csv_inode *inode,
 	const struct csv_tree *tree) __attribute__((warn_unused_result));
 
+/* ---- repair_quota.c ---- */
+fix_fn repair_quota_drop, repair_quota_use;
+
 /* ---- repair_dup.c ---- */
 /* Finds out who has the blocks that were met twice, and plans who gives them up. */
 int repair_dups(struct repair *r) __attribute__((warn_unused_result));

@@ -234,6 +234,7 @@ static int root_anew(struct csv_txn *txn, struct repair *r)
 	root->free_blks = le64_of(r->c->geom->nr_blks / 2);
 	set_top(&root->inodes, find_top(r, CSV_OWNER_INODES));
 	set_top(&root->orphans, find_top(r, CSV_OWNER_ORPHANS));
+	set_top(&root->quotas, find_top(r, CSV_OWNER_QUOTAS));
 	if (r->nr_found <= 1)
 		return 0;
 	/* The only allocation before stage 2: of a block that a good bitmap shows as free. */

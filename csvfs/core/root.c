@@ -24,6 +24,8 @@ static size_t root_off(uint64_t owner)
 		return offsetof(struct csv_root, orphans);
 	case CSV_OWNER_SHARES:
 		return offsetof(struct csv_root, shares);
+	case CSV_OWNER_QUOTAS:
+		return offsetof(struct csv_root, quotas);
 	}
 	abort();
 }

@@ -19,7 +19,8 @@ enum scrub_phase {
 	SCRUB_INODES,	/* at: key; the next leaf */
 	SCRUB_DATA,	/* at: key in the tree of inos[ino_at] */
 	SCRUB_XATTRS,	/* likewise */
-	SCRUB_ORPHANS,	/* at: key */
+	SCRUB_ORPHANS,
+	SCRUB_QUOTAS,	/* at: key */
 	SCRUB_END,
 };
 

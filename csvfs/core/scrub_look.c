@@ -7,6 +7,7 @@
 #include "csvfs/core/alloc_internal.h"
 #include "csvfs/core/dir_internal.h"
 #include "csvfs/core/extent_internal.h"
+#include "csvfs/core/quota_internal.h"
 #include "csvfs/core/root_internal.h"
 #include "csvfs/core/scrub_internal.h"
 #include "csvfs/core/xattr_internal.h"
@@ -474,6 +475,33 @@ static int look_at_orphans(struct csv_scrub *s, struct csv_txn *txn)
 				(ull)node_key(leaf.n, i));
 	p->at = leaf.hi + 1;
 	if (p->at == 0)
+		next_phase(p, SCRUB_QUOTAS);
+	return 0;
+}
+
+/* ---- projects ---- */
+
+static int look_at_quotas(struct csv_scrub *s, struct csv_txn *txn)
+{
+	struct scrub_pos *p = &s->next;
+	const struct csv_root *root;
+	struct leaf leaf;
+	const char *why;
+	int err;
+
+	s->skip_to = UINT64_MAX;
+	err = inodes_root(s, txn, &root);
+	if (!err)
+		err = find_leaf(s, txn, &root->quotas, CSV_OWNER_QUOTAS, p->at, "the projects", &leaf);
+	if (err)
+		return err;
+	for (uint32_t i = 0; leaf.n && i < node_nr(leaf.n); i++)
+		if (csv_quota_verify(node_key(leaf.n, i), node_val(leaf.n, i), node_len(leaf.n, i),
+			    &why))
+			scrub_say(s, "bad-quota: project %llu: its entry %s", (ull)node_key(leaf.n, i),
+				why);
+	p->at = leaf.hi + 1;
+	if (p->at == 0)
 		next_phase(p, SCRUB_END);
 	return 0;
 }
@@ -494,6 +522,8 @@ int scrub_look(struct csv_scrub *s, struct csv_txn *txn)
 		return look_at_data(s, txn);
 	case SCRUB_ORPHANS:
 		return look_at_orphans(s, txn);
+	case SCRUB_QUOTAS:
+		return look_at_quotas(s, txn);
 	default:
 		return -EINVAL;
 	}
@@ -533,6 +563,9 @@ void scrub_skip(struct csv_scrub *s)
 			p->at = s->skip_to + 1;
 			p->counts = false;
 		}
+		break;
+	case SCRUB_ORPHANS:
+		next_phase(p, SCRUB_QUOTAS);
 		break;
 	default:
 		next_phase(p, SCRUB_END);

@@ -24,6 +24,7 @@ void csv_txn_begin(struct csv_txn *txn, struct csv_fs *fs, bool had_checkpoint)
 	txn->wait_checkpoint = false;
 	txn->had_checkpoint = had_checkpoint;
 	txn->preflush = false;
+	txn->limits = false;
 	txn->nr_changed = 0;
 	txn->active = true;
 }

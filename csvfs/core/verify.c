@@ -62,7 +62,7 @@ static int root_verify(const void *block, const struct csv_geometry *geom, const
 	if (le64_get(root->nr_inodes) >= le64_get(root->next_ino))
 		return wrong(why, "more inodes than numbers given out");
 	if (!tree_root_ok(&root->inodes, geom) || !tree_root_ok(&root->orphans, geom) ||
-		!tree_root_ok(&root->shares, geom))
+		!tree_root_ok(&root->shares, geom) || !tree_root_ok(&root->quotas, geom))
 		return wrong(why, "a tree root outside of the allocation groups");
 	return 0;
 }
@@ -145,6 +145,14 @@ static uint32_t used_bytes(enum csv_blk_type type)
 	}
 }
 
+static uint16_t version_of(const struct csv_blk_hdr *h)
+{
+	bool quotas = le16_get(h->type) == CSV_BT_ROOT &&
+		      le64_get(((const struct csv_root *)(const void *)h)->quotas.blk) != 0;
+
+	return quotas ? CSV_ROOT_VERSION_QUOTAS : 1;
+}
+
 static uint32_t checksum(const void *block)
 {
 	static const struct le32 zero;
@@ -168,7 +176,8 @@ static int header_verify(const struct csv_blk_hdr *h, uint64_t blk, const uint8_
 		return wrong(why, "it belongs elsewhere (misplaced write?)");
 	if (memcmp(h->uuid, uuid, sizeof(h->uuid)) != 0)
 		return wrong(why, "it belongs to another volume");
-	if (le16_get(h->version) != 1)
+	if (le16_get(h->version) != 1 && (le16_get(h->version) != CSV_ROOT_VERSION_QUOTAS ||
+						 le16_get(h->type) != CSV_BT_ROOT))
 		return wrong(why, "unknown version of the block type");
 	return 0;
 }
@@ -214,7 +223,7 @@ int csv_blk_seal(void *block, uint64_t blk, const struct csv_geometry *geom, uin
 	int err = -ERR_CORRUPT;
 
 	h->magic = le32_of(CSV_MAGIC);
-	h->version = le16_of(1);
+	h->version = le16_of(version_of(h));
 	h->len = le32_of(used_bytes(type));
 	h->blkno = le64_of(blk);
 	memcpy(h->uuid, geom->uuid, sizeof(h->uuid));

@@ -8,6 +8,7 @@
 
 #include "csvfs/core/alloc.h"
 #include "csvfs/core/extent_internal.h"
+#include "csvfs/core/quota_internal.h"
 #include "csvfs/core/xattr_internal.h"
 #include "util/checked.h"
 #include "util/err.h"
@@ -315,6 +316,7 @@ int csv_xattr_write(struct csv_txn *txn, struct csv_inode *inode, const char *na
 		return -ENOSPC;
 	else
 		err = check_list(txn, &tree, name_len);
+	csv_quota_enforce(txn);
 	if (!err)
 		err = csv_alloc_room(txn);
 	if (!err)

@@ -15,6 +15,7 @@ static struct {
 	uint64_t dir, sub, empty, file, other, link, small, orphan, orphan_dir, origin, clone;
 } at;
 
+CALL(project_limit, c->max, c->blk, c->nr, c->out)
 CALL(clone, c->ino, c->dir, c->blk, c->nr, 7, c->attr)
 
 static void populate_clone(struct engine *e)
@@ -37,11 +38,16 @@ static void populate_clone(struct engine *e)
 static void populate(struct engine *e)
 {
 	char name[64], text[300];
+	struct csv_project p;
 	struct csv_attr a;
 
 	memset(text, 't', sizeof(text));
 	CHECK_OK(t_create(e, ROOT, "dir", S_IFDIR | 0755, &a));
 	at.dir = a.ino;
+	a.projid = 77;
+	a.projinherit = true;
+	CHECK_OK(t_set(e, at.dir, CSV_SET_PROJECT, &a, NULL));
+	CHECK_OK(DO(e, project_limit, .max = 77, .blk = 1 << 20, .out = &p));
 	CHECK_OK(t_create(e, at.dir, "sub", S_IFDIR | 0755, &a));
 	at.sub = a.ino;
 	CHECK_OK(t_create(e, ROOT, "empty", S_IFDIR | 0755, &a));
@@ -518,6 +524,33 @@ static int bitmap_wrong(struct csv_txn *txn, void *arg)
 	return 0;
 }
 
+/* Entries of projects: 77 is right, but for the codes; nobody is of 78. */
+static int quota_wrong(struct csv_txn *txn, void *arg)
+{
+	struct csv_quota_rec rec = { .blks = le64_of(12345), .limit_blks = le64_of(1 << 20) };
+	struct csv_tree tree;
+	int err = csv_root_tree_get(txn, CSV_OWNER_QUOTAS, &tree);
+
+	if (!err && strcmp(name_arg, "bad-quota") == 0)
+		err = csv_tree_insert(txn, &tree, 78, &rec, sizeof(rec) - 1);
+	else if (!err)
+		err = csv_tree_update(txn, &tree, 77, &rec, sizeof(rec));
+	return err ? err : csv_root_tree_put(txn, &tree);
+}
+
+static int quota_none(struct csv_txn *txn, void *arg)
+{
+	struct csv_quota_rec rec = { .inodes = le64_of(1) };
+	struct csv_tree tree;
+	int err = csv_root_tree_get(txn, CSV_OWNER_QUOTAS, &tree);
+
+	if (!err)
+		err = csv_tree_remove(txn, &tree, 77);
+	if (!err)
+		err = csv_tree_insert(txn, &tree, 78, &rec, sizeof(rec));
+	return err ? err : csv_root_tree_put(txn, &tree);
+}
+
 static const struct corrupter {
 	const char *code;
 	int (*fn)(struct csv_txn *txn, void *arg);
@@ -559,6 +592,9 @@ static const struct corrupter {
 	{ "tree-level", tree_level_wrong },
 	{ "dup-block", tree_circle },
 	{ "tree-order", tree_order_wrong },
+	{ "quota-use", quota_wrong },
+	{ "quota-use", quota_none },
+	{ "bad-quota", quota_wrong },
 	{ "root-free", root_count },
 	{ "root-inodes", root_count },
 	{ "next-ino", root_count },
