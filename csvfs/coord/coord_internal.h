@@ -88,6 +88,7 @@ struct request {
 	/* filled by run functions */
 	struct csv_attr attr, attr2;
 	struct csv_statfs statfs;
+	struct csv_project project;
 	struct csvp_msg reply;
 	struct csv_extent *ext;
 	uint32_t nr_ext;
@@ -258,6 +259,11 @@ void data_own(struct request *r, uint64_t blk, uint64_t nr,
 	void (*then)(struct request *r, int status));
 /* Whether r's node is still the mount that asked, on the same connection. */
 bool request_live(const struct request *r);
+
+/* coord_project.c */
+int run_project_get(struct request *r, struct csv_txn *txn);
+int run_project_set(struct request *r, struct csv_txn *txn);
+void reply_project(struct request *r);
 
 /* coord_xattr.c */
 int run_getxattr(struct request *r, struct csv_txn *txn);

@@ -251,7 +251,10 @@ static int run_readdir(struct request *r, struct csv_txn *txn)
 
 static int run_statfs(struct request *r, struct csv_txn *txn)
 {
-	return csv_statfs(txn, &r->statfs);
+	struct csvp_in in = r->in;
+	const struct csvp_ino *b = csvp_left(&in) ? csvp_get(&in, sizeof(*b)) : NULL;
+
+	return csv_statfs_at(txn, b ? le64_get(b->ino) : 0, &r->statfs);
 }
 
 static void reply_statfs(struct request *r)
@@ -264,6 +267,7 @@ static void reply_statfs(struct request *r)
 			.free_blks = le64_of(r->statfs.free_blks),
 			.avail_blks = le64_of(r->statfs.avail_blks),
 			.nr_inodes = le64_of(r->statfs.nr_inodes),
+			.limit_inodes = le64_of(r->statfs.limit_inodes),
 		};
 }
 
@@ -489,5 +493,8 @@ const struct op_desc coord_ops[CSVP_OP_LIMIT] = {
 	[CSVP_LOCK] = { sizeof(struct csvp_lock), start_lock },
 	[CSVP_GETLK] = { sizeof(struct csvp_lock), start_getlk, .reply = reply_getlk },
 	[CSVP_LOCK_CANCEL] = { sizeof(struct csvp_lock_cancel), start_lock_cancel },
+	[CSVP_PROJECT_GET] = { sizeof(struct csvp_project), .run = run_project_get,
+		.reply = reply_project },
+	[CSVP_PROJECT_SET] = { sizeof(struct csvp_project), .run = run_project_set },
 	[CSVP_REMOVEXATTR] = { sizeof(struct csvp_xattr), .run = run_removexattr, .once = true },
 };

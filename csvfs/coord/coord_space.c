@@ -191,6 +191,19 @@ static void zero_window(struct request *r)
 	ci->ahead_next = end;
 }
 
+/* Not all of the run could be had: what is written has to be. */
+static void layout_window(struct request *r, int status)
+{
+	if (status != -EDQUOT || (r->zero_blk == r->blk && r->zero_nr == r->nr)) {
+		layout_alloced(r, status);
+		return;
+	}
+	r->ci->ahead_blks = 0;
+	r->zero_blk = r->blk;
+	r->zero_nr = r->nr;
+	alloc_range(r, r->blk, r->nr, layout_alloced);
+}
+
 static void layout_alloc(struct request *r, int status)
 {
 	const struct csvp_layout *b = r->body;
@@ -200,7 +213,7 @@ static void layout_alloc(struct request *r, int status)
 		finish(r, status);
 	} else if (le32_get(b->flags) & CSVP_LAYOUT_ZERO_AHEAD) {
 		zero_window(r);
-		alloc_range(r, r->zero_blk, r->zero_nr, layout_alloced);
+		alloc_range(r, r->zero_blk, r->zero_nr, layout_window);
 	} else {
 		if (r->attr.base) { /* what is to be written next may show through until then */
 			r->zero_blk = r->blk;

@@ -125,7 +125,7 @@ void fop_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, stru
 	} else if (cmd == CSV_IOC_MAP && in_bytes >= sizeof(map) && out_bytes >= sizeof(map)) {
 		memcpy(&map, in, sizeof(map));
 		ioctl_map(req, ino, &map);
-	} else {
+	} else if (!project_ioctl(req, ino, cmd, in, in_bytes, out_bytes)) {
 		fuse_reply_err(req, ENOTTY);
 	}
 }

@@ -114,6 +114,11 @@ void fop_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 void fop_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
 	unsigned flags, const void *in, size_t in_bytes, size_t out_bytes);
 
+/* fuse_project.c */
+/* What FS_IOC_FSGETXATTR and its like ask, and csvadm of projects. false: it is none of these. */
+bool project_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, const void *in, size_t in_bytes,
+	size_t out_bytes);
+
 /* fuse_raw.c */
 /* Before libfuse sees a request: makes it one that libfuse knows, if need be. */
 enum fuse_as fraw_prepare(void *mem, size_t len);

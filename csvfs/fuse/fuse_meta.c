@@ -567,6 +567,11 @@ static void reply_statfs(struct fcall *f, struct csvp_in *in)
 		.f_favail = le64_get(s->free_blks),
 		.f_namemax = CSV_NAME_MAX,
 	};
+	uint64_t limit = le64_get(s->limit_inodes), used = le64_get(s->nr_inodes);
+	if (limit) {
+		st.f_files = limit;
+		st.f_ffree = st.f_favail = limit > used ? limit - used : 0;
+	}
 	fuse_reply_statfs(f->req, &st);
 }
 
@@ -574,8 +579,12 @@ static void fop_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct fcall *f = fcall_new(req, CSVP_STATFS, reply_statfs);
 
-	if (f)
-		fcall_send(f);
+	if (!f)
+		return;
+	struct csvp_ino *body = csvp_put(&f->call.msg, sizeof(*body));
+	if (body)
+		body->ino = le64_of(ino);
+	fcall_send(f);
 }
 
 static void fop_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,

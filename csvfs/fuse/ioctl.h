@@ -36,4 +36,20 @@ struct csv_ioc_map {
 };
 #define CSV_IOC_MAP _IOWR(0xc5, 2, struct csv_ioc_map)
 
+/*
+ * Projects, on any open file or directory. Root only.
+ * GET: of project projid; 0 = of that of the open file, and inherits says whether it gives it to what
+ * is made in it. NEXT: the first with a number above projid that has use or limits (ENOENT). LIMIT:
+ * sets the limits of projid.
+ */
+enum csv_ioc_project_cmd { CSV_IOC_PROJECT_GET, CSV_IOC_PROJECT_NEXT, CSV_IOC_PROJECT_LIMIT };
+struct csv_ioc_project {
+	uint32_t cmd;
+	uint32_t projid;
+	uint32_t inherits, pad;
+	uint64_t blks, inodes;		   /* out: 4 KiB blocks */
+	uint64_t limit_blks, limit_inodes; /* 0 = none */
+};
+#define CSV_IOC_PROJECT _IOWR(0xc5, 3, struct csv_ioc_project)
+
 #endif

@@ -16,7 +16,7 @@
 #include "util/le.h"
 
 #define CSVP_MAGIC 0x50565343u /* "CSVP" */
-#define CSVP_VERSION 2u
+#define CSVP_VERSION 3u
 #define CSVP_MAX_BYTES (1u << 20) /* of a message */
 #define CSVP_NO_SLOT 0xffffu
 #define CSVP_FILE_MAX_BLKS (1ull << 51) /* the last byte of a file is at most INT64_MAX - 1 */
@@ -41,7 +41,7 @@ enum csvp_op {
 	CSVP_WRITE_INLINE, /* csvp_write_inline, data -> csvp_size */
 	CSVP_FALLOCATE,	   /* csvp_fallocate -> csvp_size */
 	CSVP_SEEK,	   /* csvp_seek -> csvp_size (the offset) */
-	CSVP_STATFS,	   /* nothing -> csvp_statfs */
+	CSVP_STATFS,	   /* nothing, or csvp_ino: as it looks from there -> csvp_statfs */
 	CSVP_SYNC,	   /* nothing -> nothing; what was answered before is stable */
 	CSVP_CLONE,	   /* csvp_clone -> csvp_size (of dst) */
 	CSVP_MAP,	   /* csvp_map -> csvp_layout_reply, csvp_extent[]; takes no token */
@@ -49,6 +49,8 @@ enum csvp_op {
 	CSVP_SETXATTR,	   /* csvp_xattr, name, value -> nothing */
 	CSVP_LISTXATTR,	   /* csvp_xattr -> csvp_size, names, each with a NUL */
 	CSVP_REMOVEXATTR,  /* csvp_xattr, name -> nothing */
+	CSVP_PROJECT_GET,  /* csvp_project -> csvp_project */
+	CSVP_PROJECT_SET,  /* csvp_project -> nothing; may be carried out twice */
 	CSVP_LOCK = 40,	   /* csvp_lock -> nothing; with WAIT: answered when it is granted */
 	CSVP_GETLK,	   /* csvp_lock -> csvp_lock: the first that is in the way, or type NONE */
 	CSVP_LOCK_CANCEL,  /* csvp_lock_cancel -> nothing; the LOCK ends -EINTR unless it was granted */
@@ -311,7 +313,22 @@ struct csvp_lock_cancel {
 
 struct csvp_statfs {
 	struct le64 nr_blks, free_blks, avail_blks, nr_inodes;
+	struct le64 limit_inodes; /* of the project; 0 = none */
 };
+
+/* GET: of the project of inode ino; of project projid, if ino is 0; with NEXT: of the first one above
+ * projid (-ENOENT). SET: inode ino becomes one of project projid; if ino is 0: the project's limits. */
+#define CSVP_PROJECT_NEXT 1u
+#define CSVP_PROJECT_INHERIT 2u /* of ino, a directory: what is made in it gets its project */
+struct csvp_project {
+	struct le64 ino;
+	struct le64 now_ns; /* SET */
+	struct le32 projid;
+	struct le32 flags;		      /* CSVP_PROJECT_* */
+	struct le64 blks, inodes;	      /* GET: as they are; 4 KiB blocks */
+	struct le64 limit_blks, limit_inodes; /* 0 = none */
+};
+static_assert(sizeof(struct csvp_project) == 56, "wire");
 
 struct csvp_recall {
 	struct le64 ino;

@@ -134,11 +134,11 @@ static void test_names(void)
 {
 	for (unsigned op = CSVP_HELLO; op <= CSVP_MAP; op++)
 		CHECK(strcmp(csvp_op_name(op), "?"));
-	for (unsigned op = CSVP_GETXATTR; op <= CSVP_REMOVEXATTR; op++)
+	for (unsigned op = CSVP_GETXATTR; op <= CSVP_PROJECT_SET; op++)
 		CHECK(strcmp(csvp_op_name(op), "?"));
 	CHECK(!strcmp(csvp_op_name(CSVP_RECALL), "RECALL"));
 	CHECK(!strcmp(csvp_op_name(0), "?") && !strcmp(csvp_op_name(CSVP_OP_LIMIT), "?") &&
-		!strcmp(csvp_op_name(UINT32_MAX), "?") && !strcmp(csvp_op_name(CSVP_REMOVEXATTR + 1), "?"));
+		!strcmp(csvp_op_name(UINT32_MAX), "?") && !strcmp(csvp_op_name(CSVP_PROJECT_SET + 1), "?"));
 }
 
 int main(void)
