@@ -52,6 +52,10 @@ static void callback_late(struct ev_loop *ev, ev_timer *timer, int revents)
 {
 	struct callback *cb = timer->data;
 
+	if (cb->op == CSVP_MEASURE) { /* nothing depends on it but the one who asks */
+		callback_end(cb, NULL);
+		return;
+	}
 	log_error("node %u has not answered a recall for %u s: it is evicted", cb->node,
 		cb->coord->cfg.recall_ms / 1000);
 	cb->coord->cfg.fence(cb->coord->cfg.arg, cb->node, "it did not answer a recall in time");
@@ -375,6 +379,8 @@ static int hello(struct coord *coord, struct request *r, struct csvp_in *in)
 		reply->coord_node = le32_of(coord->cfg.node);
 		reply->nr_slots = le32_of(NR_SLOTS);
 		reply->recall_ms = le32_of(coord->cfg.recall_ms);
+		reply->nr_blks = le64_of(csv_fs_geometry(coord->cfg.fs)->nr_blks);
+		reply->needs_blks = le64_of(grow_needs_blks(coord));
 	}
 	request_finish(r, 0);
 	return 0;
@@ -564,6 +570,7 @@ int coord_new(const struct coord_cfg *cfg, uint64_t expected, struct coord **ret
 	list_init(&coord->parked);
 	list_init(&coord->callbacks);
 	list_init(&coord->spare);
+	list_init(&coord->grow.waiters);
 	lock_init(coord);
 	while (coord->nr_spare < SPARE_CALLBACKS) {
 		struct callback *cb = malloc(sizeof(*cb));

@@ -115,6 +115,8 @@ struct request {
 	size_t io_buf_bytes;
 	uint32_t from, to; /* bytes of a block to zero */
 
+	struct csvp_grow_reply grow;
+
 	/* of LOCK (coord_lock.c) */
 	struct lock lock; /* wanted */
 	uint64_t since_ns;
@@ -143,8 +145,19 @@ struct session {
 	uint64_t hellos; /* tells its connections apart */
 };
 
+/* What is known while the volume is being grown (coord_grow.c). */
+struct coord_grow {
+	struct request *r;   /* NULL: it is not */
+	struct list waiters; /* other requests */
+	uint64_t waiting, answered;  /* nodes */
+	uint64_t hellos[NR_NODES];   /* of the session that was asked */
+	uint64_t seen_bytes[NR_NODES];
+	uint64_t old_blks, blks; /* before, wanted (0 = not known yet) */
+};
+
 struct coord {
 	struct coord_cfg cfg;
+	struct coord_grow grow;
 	struct loop *loop;
 	struct htab inodes;
 	struct htab seen; /* coord_seen.c */
@@ -291,6 +304,12 @@ void lock_reassert_end(struct coord *coord, uint32_t node);
 void lock_closed(struct coord *coord, struct coord_inode *ci, uint32_t node);
 /* Before its opens are dropped. */
 void lock_node_gone(struct coord *coord, uint32_t node);
+
+/* coord_grow.c */
+void start_grow(struct request *r);
+void reply_grow(struct request *r);
+/* How much of the device a node must see that says hello now. */
+uint64_t grow_needs_blks(const struct coord *coord);
 
 /* coord_orphan.c */
 /* Frees ino if it has no name and nobody has it open. Not before all opens are known (C6):

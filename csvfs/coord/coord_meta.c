@@ -484,6 +484,7 @@ const struct op_desc coord_ops[CSVP_OP_LIMIT] = {
 	[CSVP_SEEK] = { sizeof(struct csvp_seek), start_seek, .reply = reply_size },
 	[CSVP_STATFS] = { 0, .run = run_statfs, .reply = reply_statfs },
 	[CSVP_SYNC] = { 0, start_sync },
+	[CSVP_GROW] = { sizeof(struct csvp_grow), start_grow, .reply = reply_grow },
 	[CSVP_CLONE] = { sizeof(struct csvp_clone), start_clone, .reply = reply_size, .once = true },
 	[CSVP_MAP] = { sizeof(struct csvp_map), .run = run_map, .reply = reply_layout },
 	[CSVP_GETXATTR] = { sizeof(struct csvp_xattr), .run = run_getxattr, .reply = reply_xattr },

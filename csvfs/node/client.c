@@ -129,7 +129,7 @@ void node_connected(struct node *node, uint64_t epoch)
 	struct csvp_msg msg;
 
 	node->connected = true;
-	node->ready = false;
+	node->ready = node->looking = false;
 	node->epoch = epoch;
 	node->stats.reconnects++;
 	csvp_begin(&msg, CSVP_HELLO, 0, 0, 0);
@@ -146,7 +146,7 @@ void node_connected(struct node *node, uint64_t epoch)
 
 void node_disconnected(struct node *node)
 {
-	node->connected = node->ready = false;
+	node->connected = node->ready = node->looking = false;
 }
 
 static void forget_all(struct node *node)
@@ -156,14 +156,16 @@ static void forget_all(struct node *node)
 		node->cfg.forgotten(node->cfg.arg, 0);
 }
 
-static int hello_answered(struct node *node, struct csvp_in *in)
+static uint64_t seen_bytes(const struct node *node)
 {
-	const struct csvp_hello_reply *reply = csvp_get(in, sizeof(*reply));
+	return bdev_geom(node->cfg.bdev).size_bytes;
+}
+
+/* Tells what this node holds, and begins to serve. */
+static int begin(struct node *node)
+{
 	struct list *pos, *tmp;
 
-	if (!reply)
-		return -EPROTO;
-	node->epoch = le64_get(reply->epoch);
 	forget_all(node); /* the coordinator counts on nothing of it any more */
 	int err = locks_reassert(node);
 	if (!err)
@@ -174,6 +176,64 @@ static int hello_answered(struct node *node, struct csvp_in *in)
 	list_for_each_safe (pos, tmp, &node->calls)
 		call_transmit(list_entry(pos, struct node_call, link));
 	return 0;
+}
+
+/* The node sees less of the device than the volume has, or is about to have: a last look. */
+static void blind(struct node *node)
+{
+	log_error("this node sees %llu bytes of the device, and the volume needs %llu",
+		(unsigned long long)seen_bytes(node),
+		(unsigned long long)node->needs_blks * NODE_BLK);
+	if (node->cfg.blind)
+		node->cfg.blind(node->cfg.arg, node->needs_blks * NODE_BLK, seen_bytes(node));
+}
+
+static int hello_answered(struct node *node, struct csvp_in *in)
+{
+	const struct csvp_hello_reply *reply = csvp_get(in, sizeof(*reply));
+
+	if (!reply || le64_get(reply->needs_blks) > INT64_MAX / NODE_BLK)
+		return -EPROTO;
+	node->epoch = le64_get(reply->epoch);
+	node->needs_blks = le64_get(reply->needs_blks);
+	if (node->cfg.resized)
+		node->cfg.resized(node->cfg.arg, le64_get(reply->nr_blks));
+	if (seen_bytes(node) / NODE_BLK >= node->needs_blks)
+		return begin(node);
+	node->looking = true;
+	if (node->cfg.measure)
+		node->cfg.measure(node->cfg.arg, 0);
+	else
+		node_measured(node, 0);
+	return 0;
+}
+
+static void measured_for_hello(struct node *node)
+{
+	if (!node->looking)
+		return; /* the connection is another one by now */
+	node->looking = false;
+	if (seen_bytes(node) / NODE_BLK < node->needs_blks)
+		blind(node);
+	else if (begin(node))
+		log_warn("what this node holds could not be told to the coordinator");
+}
+
+void node_measured(struct node *node, uint64_t cookie)
+{
+	struct csvp_msg msg;
+
+	if (!cookie) {
+		measured_for_hello(node);
+		return;
+	}
+	csvp_begin(&msg, CSVP_MEASURE, CSVP_REPLY, 0, cookie);
+	struct csvp_recall_reply *reply = csvp_put(&msg, sizeof(*reply));
+	if (reply)
+		reply->size_bytes = le64_of(seen_bytes(node));
+	if (client_send(node, &msg)) /* asked again, after the next HELLO */
+		log_debug("the device's size was not told");
+	csvp_free(&msg);
 }
 
 int node_message(struct node *node, const void *data, uint32_t len)
@@ -195,6 +255,14 @@ int node_message(struct node *node, const void *data, uint32_t len)
 			inode_forget(node, in.hdr, le64_get(body->ino));
 		else if (op == CSVP_TIMES && body)
 			inode_times(node, in.hdr, le64_get(body->ino));
+		else if (op == CSVP_MEASURE && body && le64_get(in.hdr->xid) && node->cfg.measure)
+			node->cfg.measure(node->cfg.arg, le64_get(in.hdr->xid));
+		else if (op == CSVP_MEASURE && body)
+			node_measured(node, le64_get(in.hdr->xid));
+		else if (op == CSVP_RESIZED && body && node->cfg.resized)
+			node->cfg.resized(node->cfg.arg, le64_get(body->ino));
+		else if (op == CSVP_RESIZED && body)
+			return 0;
 		else
 			return -EPROTO;
 		return 0;

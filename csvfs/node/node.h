@@ -53,6 +53,13 @@ struct node_cfg {
 	/* What was told of ino is not true any more; nobody has heard of the change yet. 0: all that
 	 * was told of any inode. Service thread. May be NULL. */
 	void (*forgotten)(void *arg, uint64_t ino);
+	/* Asks the device for its size anew, then calls node_measured() with cookie, once. NULL: what
+	 * bdev_geom() says is the truth. Service thread, as the next two, which may be NULL. */
+	void (*measure)(void *arg, uint64_t cookie);
+	/* The volume has that many blocks. */
+	void (*resized)(void *arg, uint64_t nr_blks);
+	/* The volume needs more of the device than is seen here: the node does not take part. */
+	void (*blind)(void *arg, uint64_t needs_bytes, uint64_t seen_bytes);
 	void *arg;
 	bool noatime; /* does not tell of reads */
 	bool strictatime; /* tells of each, when somebody asks for the attributes or it is closed */
@@ -74,6 +81,7 @@ void node_disconnected(struct node *node);
 /* A message from it. Negative: close the channel. */
 int node_message(struct node *node, const void *data, uint32_t len)
 	__attribute__((warn_unused_result, nonnull));
+void node_measured(struct node *node, uint64_t cookie);
 /* Ends every call and I/O with err (-ERR_FENCED), now and later. */
 void node_fail(struct node *node, int err);
 /* The last cfg.invalidate() of ino is done; also if the inode is closed by now. */

@@ -62,6 +62,8 @@ struct node {
 	struct meta meta;
 	/* service thread: */
 	bool connected, ready;
+	bool looking; /* at the device's size, before it tells what it holds */
+	uint64_t needs_blks;
 	uint64_t epoch, next_xid;
 	struct list calls;   /* outstanding, oldest first */
 	struct list waiting; /* for a slot */

@@ -171,6 +171,9 @@ const char *csvp_op_name(unsigned op)
 		[CSVP_TIMES] = "TIMES",
 		[CSVP_FORGET] = "FORGET",
 		[CSVP_REFRESH] = "REFRESH",
+		[CSVP_MEASURE] = "MEASURE",
+		[CSVP_RESIZED] = "RESIZED",
+		[CSVP_GROW] = "GROW",
 	};
 	return op < CSVP_OP_LIMIT && names[op] ? names[op] : "?";
 }

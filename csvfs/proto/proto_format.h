@@ -56,10 +56,14 @@ enum csvp_op {
 	CSVP_LOCK_CANCEL,  /* csvp_lock_cancel -> nothing; the LOCK ends -EINTR unless it was granted */
 	CSVP_REASSERT_LOCKS, /* csvp_lock[] -> nothing; before the last REASSERT */
 
+	CSVP_GROW = 56,	   /* csvp_grow -> csvp_grow_reply; may be sent twice */
+
 	CSVP_RECALL = 64, /* callback: csvp_recall -> csvp_recall_reply */
 	CSVP_TIMES,	  /* callback: csvp_ino -> csvp_recall_reply; the token stays */
 	CSVP_FORGET,	  /* callback: csvp_recall -> csvp_recall_reply; xid 0 = no answer */
 	CSVP_REFRESH,	  /* callback: csvp_recall -> csvp_recall_reply; I/O ends, layouts go, EXCL stays */
+	CSVP_MEASURE,	  /* callback: csvp_recall -> csvp_recall_reply; how large is the device? */
+	CSVP_RESIZED,	  /* callback: csvp_recall (ino: blocks of the volume), no answer */
 	CSVP_OP_LIMIT
 };
 
@@ -99,6 +103,8 @@ struct csvp_hello_reply {
 	struct le32 nr_slots;
 	struct le32 recall_ms; /* how long a recall may take before the node is fenced */
 	struct le32 pad;
+	struct le64 nr_blks;	/* of the volume, 4 KiB each */
+	struct le64 needs_blks; /* that the node must see of the device: it may be growing */
 };
 
 enum csvp_mode { CSVP_NONE, CSVP_READ, CSVP_WRITE, CSVP_EXCL };
@@ -340,6 +346,26 @@ struct csvp_recall_reply {
 	struct le64 wrote_ns;
 	struct le32 open; /* FORGET: 1 = it is open here, as a directory, without an OPEN */
 	struct le32 pad;
+	struct le64 size_bytes; /* MEASURE: of the device, as this node sees it now */
+};
+
+struct csvp_grow {
+	struct le64 size_bytes; /* 0 = all of the device */
+};
+
+enum csvp_grow_outcome {
+	CSVP_GROWN,
+	CSVP_GROW_NOTHING,   /* it is as large as that already */
+	CSVP_GROW_SHRINK,    /* it is larger */
+	CSVP_GROW_TOO_LARGE, /* the device has seen_bytes only, on every node */
+	CSVP_GROW_BLIND,     /* `node` sees seen_bytes only */
+	CSVP_GROW_SILENT,    /* `node` did not answer */
+};
+
+struct csvp_grow_reply {
+	struct le32 outcome, node;
+	struct le64 old_bytes, new_bytes; /* of the volume */
+	struct le64 wanted_bytes, seen_bytes;
 };
 
 #endif

@@ -5,6 +5,8 @@
  *   {"cmd": "coordinator-move", "node": N}   hand the role over (0: to whoever is next)
  *   {"cmd": "check-start", "bytes_per_s": N}  begin a check of the volume in use
  *   {"cmd": "check-status", "from": N}         how far it is, its messages from the Nth on
+ *   {"cmd": "grow-start", "size_bytes": N}     have the volume grown (0: to all of the device)
+ *   {"cmd": "grow-status"}                     whether that is done, and how it ended
  *   {"cmd": "log"}                           the ring of recent messages
  * An answer has "error" (a sentence) or the result's members.
  */
@@ -123,6 +125,10 @@ static struct json_object *answer(struct volume *vol, const char *line)
 		out = vscrub_start(vol, number(req, "bytes_per_s"));
 	else if (!strcmp(name, "check-status"))
 		out = vscrub_status(vol, number(req, "from"));
+	else if (!strcmp(name, "grow-start"))
+		out = vgrow_start(vol, number(req, "size_bytes"));
+	else if (!strcmp(name, "grow-status"))
+		out = vgrow_status(vol);
 	else if (!strcmp(name, "log"))
 		out = log_json();
 	else

@@ -201,6 +201,9 @@ static int join(struct volume *vol)
 		.send = channel_to_coordinator,
 		.invalidate = invalidate,
 		.forgotten = forgotten,
+		.measure = vgrow_measure,
+		.resized = vgrow_resized,
+		.blind = vgrow_blind,
 		.no_purge = vol->cfg.no_purge,
 		.arg = vol,
 		.strictatime = vol->cfg.strictatime,
@@ -420,6 +423,11 @@ static void volume_done(struct volume *vol)
 {
 	control_free(vol->control);
 	vscrub_free(vol);
+	vgrow_free(vol);
+	if (vol->nr_measuring)
+		bdev_fence_self(vol->bdev);
+	while (vol->nr_measuring)
+		loop_run_once(vol->loop, true);
 	if (vol->loop)
 		channel_done(vol);
 	coord_free(vol->coord);

@@ -77,6 +77,8 @@ struct volume {
 
 	struct control *control;
 	struct vscrub *scrub;
+	struct vgrow *grow;
+	uint32_t nr_measuring; /* requests to the device */
 };
 
 /* channel.c */
@@ -111,6 +113,15 @@ struct json_object *vscrub_status(struct volume *vol, uint64_t from);
 /* Before the engine is closed. */
 void vscrub_end(struct volume *vol, const char *why);
 void vscrub_free(struct volume *vol);
+/* grow.c: csvadm grow; answers for the control socket */
+struct json_object *vgrow_start(struct volume *vol, uint64_t size_bytes);
+struct json_object *vgrow_status(struct volume *vol);
+/* When the node has no calls any more. */
+void vgrow_free(struct volume *vol);
+/* node_cfg's */
+void vgrow_measure(void *arg, uint64_t cookie);
+void vgrow_resized(void *arg, uint64_t nr_blks);
+void vgrow_blind(void *arg, uint64_t needs_bytes, uint64_t seen_bytes);
 /* status.c: what csvadm shows */
 struct json_object *status_json(struct volume *vol);
 

@@ -31,7 +31,8 @@
 static void run_workload(struct states *st, const struct workload *w, bool no_recall)
 {
 	uint64_t rnd = st->seed * 1000;
-	struct sim *sim = sim_new(rnd_next(&rnd), (uint64_t)w->journal_kib << 10, st->broken, no_recall);
+	struct sim *sim = sim_new(rnd_next(&rnd), (uint64_t)w->journal_kib << 10, w->nr_blks,
+		st->broken, no_recall);
 	struct snap base;
 	uint64_t first;
 

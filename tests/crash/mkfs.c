@@ -66,7 +66,7 @@ static bool judge_new(struct explore *x, struct trial *t, struct look *look, boo
 static struct sim *make_old(struct states *st, struct mkfs_case *c)
 {
 	const struct workload *w = workload_find("storm");
-	struct sim *sim = sim_new(st->seed, 2 << 20, 0, false);
+	struct sim *sim = sim_new(st->seed, 2 << 20, 0, 0, false);
 	uint64_t k;
 
 	work_begin(sim, w);

@@ -252,7 +252,7 @@ static bool run_kill(uint64_t seed)
 	unsigned nth;
 
 	for (nth = 0; !failed; nth++) {
-		o.sim = sim_new(seed * 100 + nth, 2 << 20, 0, false);
+		o.sim = sim_new(seed * 100 + nth, 2 << 20, 0, 0, false);
 		for (unsigned i = 0; i < 3; i++)
 			chaos_of(o.sim->dev)->slow[i] = 1 + (seed >> i) % 3;
 		o.serial = 0;
@@ -289,7 +289,7 @@ static bool run_drop(uint64_t seed)
 
 	mixed.takeover_every = mixed.lose_one_of = 0;
 	while (dropped && !failed) {
-		struct sim *sim = sim_new(seed, 2 << 20, 0, false);
+		struct sim *sim = sim_new(seed, 2 << 20, 0, 0, false);
 
 		work_begin(sim, &mixed);
 		sim->drop_message = sim->nr_messages + n;

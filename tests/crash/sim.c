@@ -288,7 +288,7 @@ void sim_takeover(struct sim *sim)
 	engine_up(sim);
 	if (sim->failed)
 		return;
-	model_takeover(&sim->model, jnl_written_seq(csv_fs_journal(sim->fs)));
+	model_takeover(&sim->model, csv_fs_replayed_seq(sim->fs));
 	ops_try(sim);
 	for (uint64_t i = 1; i <= sim->nr_acks; i++)
 		if (sim->acks[i].order && sim->model.steps[sim->acks[i].order].gone &&
@@ -305,14 +305,32 @@ void sim_checkpoint(struct sim *sim)
 	jnl_checkpoint(csv_fs_journal(sim->fs), NULL);
 }
 
+static void has_grown(void *arg, int status)
+{
+	struct sim *sim = arg;
+
+	sim->nr_grown += status == 0; /* or its coordinator was taken over from */
+}
+
+void sim_grow(struct sim *sim, uint64_t nr_blks)
+{
+	int err = csv_grow(sim->fs, nr_blks, has_grown, sim);
+
+	CHECK(!err || err == -EBUSY || err == -EINVAL);
+}
+
 /* ---- begin and end ---- */
 
-static void make_volume(struct sim *sim, uint64_t journal_bytes)
+static void make_volume(struct sim *sim, uint64_t journal_bytes, uint64_t nr_blks)
 {
 	struct csv_mkfs opts = { .uuid = { 0xc5, 7 }, .journal_bytes = journal_bytes };
 	struct bdev_queue *queue;
 
 	CHECK_OK(csv_mkfs_plan(&opts, DISK_BYTES, &sim->geom));
+	if (nr_blks) { /* smaller than mkfs makes them */
+		CHECK_EQ(sim->geom.nr_ags, 1);
+		sim->geom.nr_blks = nr_blks;
+	}
 	sim->geom.hash_seed = 42;
 	sim->geom.created_ns = 1;
 	CHECK_OK(bdev_queue_open(sim->dev, sim->loop, &queue));
@@ -380,7 +398,8 @@ void sim_node_death(struct sim *sim, uint32_t node)
 	peer_up(sim, node);
 }
 
-struct sim *sim_new(uint64_t seed, uint64_t journal_bytes, unsigned broken, bool no_recall)
+struct sim *sim_new(uint64_t seed, uint64_t journal_bytes, uint64_t nr_blks, unsigned broken,
+	bool no_recall)
 {
 	struct sim *sim = calloc(1, sizeof(*sim));
 
@@ -394,7 +413,7 @@ struct sim *sim_new(uint64_t seed, uint64_t journal_bytes, unsigned broken, bool
 	model_init(&sim->model);
 	CHECK_OK(loop_new(&sim->loop));
 	sim->dev = chaos_new(rnd_next(&sim->rnd), &sim->crash, &sim->mem);
-	make_volume(sim, journal_bytes);
+	make_volume(sim, journal_bytes, nr_blks);
 	for (uint32_t id = 1; id <= MODEL_NODES; id++)
 		peer_up(sim, id);
 	hook_committed = sim_committed;

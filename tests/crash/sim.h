@@ -109,13 +109,15 @@ struct sim {
 	uint64_t nr_syncs, max_syncs;
 	uint64_t rnd;
 	uint32_t version; /* of the last write */
-	uint64_t nr_takeovers, nr_refused;
+	uint64_t nr_takeovers, nr_refused, nr_grown;
 	uint64_t ballast; /* a file that takes most of the space, and is left alone */
 	bool failed; /* and it was said why */
 };
 
 /* mkfs, engine, coordinator, nodes. */
-struct sim *sim_new(uint64_t seed, uint64_t journal_bytes, unsigned broken, bool no_recall);
+/* nr_blks: of the volume; 0 = all of the device. */
+struct sim *sim_new(uint64_t seed, uint64_t journal_bytes, uint64_t nr_blks, unsigned broken,
+	bool no_recall);
 /* Waits for all operations, closes what is open; with close the engine in order, too. */
 void sim_end(struct sim *sim, bool close);
 void sim_free(struct sim *sim);
@@ -136,6 +138,8 @@ void sim_takeover(struct sim *sim);
  * mount. */
 void sim_node_death(struct sim *sim, uint32_t node);
 void sim_checkpoint(struct sim *sim);
+/* The volume begins to grow, to nr_blks; unless it is growing, or as large. */
+void sim_grow(struct sim *sim, uint64_t nr_blks);
 uint64_t sim_events(const struct sim *sim);
 void sim_complain(struct sim *sim, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -76,6 +76,13 @@ static const struct workload workloads[] = {
 		  [OP_XATTR] = 4, [OP_FSYNC] = 4, [OP_CLOSE] = 6 },
 		.nr_before = 20, .nr_ops = 100, .batch = 6, .names = 10, .dirs = 2, .files = 2,
 		.max_blks = 48, .journal_kib = 1536, .free_blks = 120 },
+	/* The volume grows in small steps, and there is no space but what that brings. */
+	{ "grow", { [OP_WRITE] = 40, [OP_ALLOC] = 6, [OP_TRUNC] = 8, [OP_PUNCH] = 6,
+		  [OP_CREATE] = 14, [OP_MKDIR] = 4, [OP_UNLINK] = 12, [OP_RENAME] = 6,
+		  [OP_FSYNC] = 4, [OP_CLOSE] = 6 },
+		.nr_before = 20, .nr_ops = 100, .batch = 6, .names = 10, .dirs = 2, .files = 2,
+		.max_blks = 48, .journal_kib = 1536, .free_blks = 100, .nr_blks = 2048,
+		.checkpoint_every = 35, .takeover_every = 30, .grow_every = 7 },
 	{ "random", { [OP_CREATE] = 10, [OP_MKDIR] = 5, [OP_SYMLINK] = 3, [OP_FIFO] = 1,
 		  [OP_LINK] = 5, [OP_UNLINK] = 10, [OP_RMDIR] = 4, [OP_RENAME] = 10,
 		  [OP_CHMOD] = 3, [OP_TRUNC] = 8, [OP_PUNCH] = 6, [OP_ZERO] = 4, [OP_ALLOC] = 3,
@@ -363,7 +370,7 @@ static bool make_op(struct sim *sim, const struct workload *w, struct op *op)
 void work_run(struct sim *sim, const struct workload *w, uint32_t nr_ops)
 {
 	uint32_t begun = 0, next_takeover = w->takeover_every, next_ckpt = w->checkpoint_every;
-	uint32_t next_death = w->death_every;
+	uint32_t next_death = w->death_every, next_grow = w->grow_every;
 
 	sim->lose_one_of = w->lose_one_of;
 	while (begun < nr_ops && !sim->failed) {
@@ -374,6 +381,10 @@ void work_run(struct sim *sim, const struct workload *w, uint32_t nr_ops)
 			begun += sim_submit(sim, &op);
 		while (turns-- > 0)
 			sim_turn(sim);
+		if (next_grow && begun >= next_grow) {
+			sim_grow(sim, csv_fs_geometry(sim->fs)->nr_blks + 1 + rnd(sim, 200));
+			next_grow += w->grow_every;
+		}
 		if (next_ckpt && begun >= next_ckpt) {
 			sim_checkpoint(sim);
 			next_ckpt += w->checkpoint_every;
@@ -452,7 +463,7 @@ void work_begin(struct sim *sim, const struct workload *w)
 			w->pieces);
 	if (w->free_blks)
 		fill_volume(sim, w->free_blks);
-	calm.takeover_every = calm.death_every = 0;
+	calm.takeover_every = calm.death_every = calm.grow_every = 0;
 	work_run(sim, &calm, w->nr_before);
 	sim_settle(sim);
 }

@@ -23,7 +23,8 @@ struct workload {
 	uint32_t lose_one_of; /* messages; 0 = none is lost */
 	uint32_t pieces;      /* that the files are made of */
 	uint32_t free_blks;   /* more or less; 0 = the volume is almost empty */
-	uint32_t checkpoint_every, takeover_every, death_every; /* operations; 0 = never */
+	uint32_t nr_blks; /* of the volume; 0 = all of the device */
+	uint32_t checkpoint_every, takeover_every, death_every, grow_every; /* operations; 0 = never */
 };
 
 const struct workload *workload_find(const char *name);
