@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* csvadm: shows and steers the volumes that are mounted on this node. The command line. */
-#include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "tools/csvadm.h"
+#include "tools/csvadm_args.h"
 #include "tools/tool.h"
 
 static const char usage[] =
@@ -23,11 +20,16 @@ static const char usage[] =
 	"  io [VOLUME]              rates and latencies, a line an interval\n"
 	"  log [VOLUME]             recent messages of the mount process\n"
 	"  check [VOLUME]           look for errors in the metadata while the volume is used\n"
+	"  grow [VOLUME]            take what the device has grown by, while the volume is used\n"
 	"  image clone FILE NEW     a copy that shares the space of FILE, in no time\n"
 	"  image info FILE          how much of FILE is allocated, shared, in how many pieces\n"
 	"  image map FILE           where FILE lies on the volume\n"
 	"  image convert FILE NEW   copy a disk image: raw, VHD or VHDX into any of these\n"
 	"  image create FILE SIZE   an empty disk image\n"
+	"  quota set DIR            limit what DIR and all that is in it may take\n"
+	"  quota show DIR           how much that is, and its limit\n"
+	"  quota list DIR           all projects of the volume that DIR is on\n"
+	"  quota clear DIR          take the limit away again\n"
 	"\n"
 	"VOLUME is a mount point, label, UUID or device; needed only where several are mounted.\n";
 
@@ -43,22 +45,7 @@ static const char common[] =
 	"Exit status: 0 done, 1 failed or refused, 2 wrong usage, 3 no such volume is mounted here,\n"
 	"4 not permitted, 5 the mount process does not answer.\n";
 
-#define TAKES_VOLUME 1u
-#define TAKES_NODE 2u
-#define TAKES_RATE 4u /* --interval, --count */
-#define TAKES_FILE 8u
-#define TAKES_NEW_FILE 16u
-#define TAKES_MB 32u /* --rate */
-#define TAKES_SIZE 64u	 /* behind a file */
-#define TAKES_FORMAT 128u /* --format, --fixed, --dynamic, --force */
-
-static const struct command {
-	const char *object, *verb; /* verb NULL: there is none */
-	bool is_default;	   /* of its object */
-	unsigned takes;
-	int (*run)(const struct adm *adm);
-	const char *usage;
-} commands[] = {
+static const struct adm_command commands[] = {
 	{ "status", NULL, true, TAKES_VOLUME, adm_status,
 		"Usage: csvadm status [OPTION]... [VOLUME]\n"
 		"Show the volume, where it is mounted, what this node does, who coordinates, the\n"
@@ -76,7 +63,7 @@ static const struct command {
 	{ "coordinator", "show", true, TAKES_VOLUME, adm_coordinator_show,
 		"Usage: csvadm coordinator show [OPTION]... [VOLUME]\n"
 		"Show which node owns the metadata, its last takeover, and the journal.\n" },
-	{ "coordinator", "move", false, TAKES_NODE, adm_coordinator_move,
+	{ "coordinator", "move", false, TAKES_NODE | TAKES_WAIT, adm_coordinator_move,
 		"Usage: csvadm coordinator move [OPTION]... [NODE]\n"
 		"Hand the coordinator role over to NODE (number or name; default: whichever is next),\n"
 		"and wait until that node serves. Run it on the node that coordinates. No program\n"
@@ -100,6 +87,13 @@ static const struct command {
 		"on the node that coordinates. It reads only, a little at a time, and stops nobody.\n"
 		"\n"
 		"  -r, --rate=MB            megabytes a second that it looks at; default 16\n" },
+	{ "grow", NULL, true, TAKES_VOLUME | TAKES_TO_SIZE, adm_grow,
+		"Usage: csvadm grow [OPTION]... [VOLUME]\n"
+		"Make the volume as large as its device, which was enlarged; on any node, while the\n"
+		"volume is used. Each node that has it mounted looks at the device's size anew first,\n"
+		"and nothing is changed unless all see the new one.\n"
+		"\n"
+		"  -s, --size=SIZE          grow to SIZE only: bytes, or with k, M, G, T\n" },
 	{ "image", "clone", false, TAKES_FILE | TAKES_NEW_FILE, adm_image_clone,
 		"Usage: csvadm image clone [OPTION]... FILE NEW\n"
 		"Make NEW a copy of FILE, on the same volume. It takes the same short time whatever the\n"
@@ -132,17 +126,35 @@ static const struct command {
 		"      --dynamic            VHD, VHDX: allocate blocks as they are written; the default\n"
 		"      --fixed              VHD, VHDX: each block has its place from the beginning\n"
 		"      --force              replace FILE if it exists\n" },
+	{ "quota", "set", false, TAKES_DIR | TAKES_LIMITS, adm_quota_set,
+		"Usage: csvadm quota set [OPTION]... DIR\n"
+		"Limit what DIR and all that is in it may take, now and later: whoever writes more gets\n"
+		"\"Disk quota exceeded\". It becomes a project, by a number; all that is in it is given\n"
+		"that number first. What it has already may be more than the limit. For root.\n"
+		"\n"
+		"  -l, --limit=SIZE         bytes, or with k, M, G, T; 0 = no limit\n"
+		"      --files=N            files and directories; 0 = no limit\n"
+		"  -p, --project=ID         the project's number; default: DIR's own, or a free one\n" },
+	{ "quota", "show", true, TAKES_DIR, adm_quota_show,
+		"Usage: csvadm quota show [OPTION]... DIR\n"
+		"Show what DIR's project has taken, and its limits.\n" },
+	{ "quota", "list", false, TAKES_DIR, adm_quota_list,
+		"Usage: csvadm quota list [OPTION]... DIR\n"
+		"List the projects of the volume that DIR is on, by number.\n" },
+	{ "quota", "clear", false, TAKES_DIR, adm_quota_clear,
+		"Usage: csvadm quota clear [OPTION]... DIR\n"
+		"Take the limits of DIR's project away, and DIR and all that is in it out of it.\n" },
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 /* How many words name the command is told through *ret_words. */
-static const struct command *find_command(char *const *words, int nr, int *ret_words)
+static const struct adm_command *find_command(char *const *words, int nr, int *ret_words)
 {
-	const struct command *found = NULL;
+	const struct adm_command *found = NULL;
 
 	for (size_t i = 0; nr && i < NR_COMMANDS; i++) {
-		const struct command *c = &commands[i];
+		const struct adm_command *c = &commands[i];
 		if (strcmp(words[0], c->object))
 			continue;
 		if (c->verb && nr > 1 && !strcmp(words[1], c->verb)) {
@@ -165,181 +177,34 @@ static int wrong_command(char *const *words, int nr)
 		nr > 1 ? " " : "", nr > 1 ? words[1] : "");
 }
 
-static int parse_secs(const char *what, const char *text, double *ret_s)
-{
-	char *end;
-	double s = strtod(text, &end);
-
-	if (end == text || *end || !(s >= 0.01 && s <= 1e6))
-		return adm_fail(ADM_USAGE, "%s: \"%s\": seconds, from 0.01 to 1000000", what, text);
-	*ret_s = s;
-	return ADM_OK;
-}
-
-static int parse_count(const char *text, uint64_t *ret)
-{
-	char *end;
-
-	errno = 0;
-	unsigned long long n = strtoull(text, &end, 10);
-	if (end == text || *end || errno || strchr(text, '-') || !n)
-		return adm_fail(ADM_USAGE, "--count: \"%s\": a number from 1 on", text);
-	*ret = n;
-	return ADM_OK;
-}
-
-static int parse_rate(const char *text, double *ret_mb)
-{
-	char *end;
-	double mb = strtod(text, &end);
-
-	if (end == text || *end || !(mb >= 0.01 && mb <= 1e6))
-		return adm_fail(ADM_USAGE, "--rate: \"%s\": megabytes a second, from 0.01 to 1000000",
-			text);
-	*ret_mb = mb;
-	return ADM_OK;
-}
-
-struct given { /* options that only some commands take */
-	bool rate, mb, wait, format, help, version;
-};
-
-enum { OPT_FIXED = 256, OPT_DYNAMIC, OPT_FORCE };
-
-static void parse_format(int c, struct adm *adm)
-{
-	if (c == 'f')
-		adm->format = optarg;
-	adm->fixed |= c == OPT_FIXED;
-	adm->dynamic |= c == OPT_DYNAMIC;
-	adm->force |= c == OPT_FORCE;
-}
-
-static int parse(int argc, char **argv, struct adm *adm, struct given *given)
-{
-	static const struct option longopts[] = { { "json", 0, NULL, 'j' }, { "volume", 1, NULL, 'v' },
-		{ "control", 1, NULL, 'c' }, { "timeout", 1, NULL, 't' }, { "wait", 1, NULL, 'w' },
-		{ "interval", 1, NULL, 'i' }, { "rate", 1, NULL, 'r' }, { "count", 1, NULL, 'n' }, { "help", 0, NULL, 'h' },
-		{ "format", 1, NULL, 'f' }, { "fixed", 0, NULL, OPT_FIXED },
-		{ "dynamic", 0, NULL, OPT_DYNAMIC }, { "force", 0, NULL, OPT_FORCE },
-		{ "version", 0, NULL, 'V' }, { NULL, 0, NULL, 0 } };
-	int c, err = ADM_OK;
-
-	while (!err && (c = getopt_long(argc, argv, "jv:c:t:w:i:n:r:f:hV", longopts, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			adm->json = true;
-			break;
-		case 'v':
-			adm->volume = optarg;
-			break;
-		case 'c':
-			adm->control = optarg;
-			break;
-		case 't':
-			err = parse_secs("--timeout", optarg, &adm->timeout_s);
-			break;
-		case 'w':
-			given->wait = true;
-			err = parse_secs("--wait", optarg, &adm->wait_s);
-			break;
-		case 'i':
-			given->rate = true;
-			err = parse_secs("--interval", optarg, &adm->interval_s);
-			break;
-		case 'r':
-			given->mb = true;
-			err = parse_rate(optarg, &adm->rate_mb);
-			break;
-		case 'n':
-			given->rate = true;
-			err = parse_count(optarg, &adm->count);
-			break;
-		case 'f':
-		case OPT_FIXED:
-		case OPT_DYNAMIC:
-		case OPT_FORCE:
-			given->format = true;
-			parse_format(c, adm);
-			break;
-		case 'h':
-			given->help = true;
-			break;
-		case 'V':
-			given->version = true;
-			break;
-		default:
-			fputs("Try 'csvadm --help'.\n", stderr);
-			err = ADM_USAGE;
-		}
-	}
-	return err;
-}
-
-static int run(const struct command *c, struct adm *adm, const struct given *given, char *const *rest,
-	int nr)
-{
-	if (given->rate && !(c->takes & TAKES_RATE))
-		return adm_fail(ADM_USAGE, "--interval and --count belong to csvadm io");
-	if (given->mb && !(c->takes & TAKES_MB))
-		return adm_fail(ADM_USAGE, "--rate belongs to csvadm check");
-	if (given->wait && !(c->takes & TAKES_NODE))
-		return adm_fail(ADM_USAGE, "--wait belongs to csvadm coordinator move");
-	if (given->format && !(c->takes & TAKES_FORMAT))
-		return adm_fail(ADM_USAGE,
-			"--format, --fixed, --dynamic and --force belong to csvadm image convert and create");
-	if (nr && (c->takes & TAKES_NODE))
-		adm->node = *rest++, nr--;
-	if (c->takes & TAKES_FILE) {
-		int wanted = c->takes & (TAKES_NEW_FILE | TAKES_SIZE) ? 2 : 1;
-		if (nr < wanted)
-			return adm_fail(ADM_USAGE, "give %s; see csvadm %s %s --help",
-				c->takes & TAKES_SIZE ? "FILE and SIZE" :
-				wanted == 2	      ? "FILE and NEW" :
-							"FILE",
-				c->object, c->verb);
-		adm->file = rest[0];
-		adm->new_file = wanted == 2 ? rest[1] : NULL;
-		rest += wanted;
-		nr -= wanted;
-	}
-	if (nr && (c->takes & TAKES_VOLUME)) {
-		if (adm->volume)
-			return adm_fail(ADM_USAGE, "two volumes: \"%s\" and \"%s\"", adm->volume, *rest);
-		adm->volume = *rest++, nr--;
-	}
-	if (nr)
-		return adm_fail(ADM_USAGE, "\"%s\" is too much; see csvadm %s%s%s --help", *rest,
-			c->object, c->verb ? " " : "", c->verb ? c->verb : "");
-	return c->run(adm);
-}
-
 int main(int argc, char **argv)
 {
 	struct adm adm = { .control = "/run/csvfs", .timeout_s = 5.0, .wait_s = 60.0,
 		.interval_s = 1.0, .rate_mb = 16.0 };
-	struct given given = { 0 };
-	int words = 0, code = parse(argc, argv, &adm, &given);
+	struct adm_args args = { 0 };
+	int nr_named = 0, code = adm_args_parse(argc, argv, &adm, &args);
 
 	if (code)
 		return code;
-	if (given.version) {
+	if (args.version) {
 		puts(TOOL_VERSION);
 		return ADM_OK;
 	}
-	int nr = argc - optind;
-	if (given.help && !nr) {
+	if (args.help && !args.nr_words) {
 		fputs(usage, stdout);
 		fputs(common, stdout);
 		return ADM_OK;
 	}
-	const struct command *c = find_command(argv + optind, nr, &words);
+	const struct adm_command *c = find_command(args.words, args.nr_words, &nr_named);
 	if (!c)
-		return wrong_command(argv + optind, nr);
-	if (given.help) {
+		return wrong_command(args.words, args.nr_words);
+	if (args.help) {
 		fputs(c->usage, stdout);
 		fputs(common, stdout);
 		return ADM_OK;
 	}
-	return run(c, &adm, &given, argv + optind + words, nr - words);
+	args.words += nr_named;
+	args.nr_words -= nr_named;
+	code = adm_args_fit(&args, c, commands, NR_COMMANDS, &adm);
+	return code ? code : c->run(&adm);
 }

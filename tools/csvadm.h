@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * csvadm in pieces: csvadm.c (command line), csvadm_conn.c (sockets and volumes), csvadm_text.c
- * (members and units), csvadm_status.c (what is), csvadm_move.c, csvadm_io.c (what goes on),
- * csvadm_check.c, csvadm_image.c (files on a mount), csvadm_convert.c (disk images).
+ * csvadm in pieces: csvadm.c (commands), csvadm_args.c (command line), csvadm_conn.c (sockets and
+ * volumes), csvadm_text.c (members and units), csvadm_status.c (what is), csvadm_move.c, csvadm_io.c
+ * (what goes on), csvadm_check.c, csvadm_grow.c, csvadm_image.c (files on a mount), csvadm_convert.c
+ * (disk images), csvadm_quota.c.
  *
  * A1  Nothing here waits for ever: sockets have a deadline, the mount point is only touched by a
  *     child process that is killed when it hangs.
@@ -30,7 +31,7 @@ struct adm {
 	const char *control;	/* folder of the sockets */
 	const char *volume;	/* mount point, label, UUID or device; NULL: the only one */
 	const char *node;	/* coordinator move: number or name; NULL: any */
-	const char *file, *new_file; /* image: paths; create: new_file is the size */
+	const char *file, *new_file; /* image, quota: paths; create: new_file is the size */
 	const char *format;	/* image convert, create; NULL: by the name */
 	bool fixed, dynamic, force;
 	bool json;
@@ -38,6 +39,10 @@ struct adm {
 	double wait_s;		/* coordinator move: for the whole of it */
 	double interval_s;
 	double rate_mb;		/* check */
+	bool limit_given, files_given; /* quota set */
+	uint64_t limit_bytes, limit_files;
+	uint32_t project;	/* 0 = not given */
+	uint64_t size_bytes;	/* grow; 0 = all of the device */
 	uint64_t count;		/* io: lines; 0 = without end */
 };
 
@@ -106,11 +111,16 @@ int adm_coordinator_move(const struct adm *adm);
 int adm_io(const struct adm *adm);
 int adm_log(const struct adm *adm);
 int adm_check(const struct adm *adm);
+int adm_grow(const struct adm *adm);
 int adm_image_clone(const struct adm *adm);
 int adm_image_info(const struct adm *adm);
 int adm_image_map(const struct adm *adm);
 int adm_image_convert(const struct adm *adm);
 int adm_image_create(const struct adm *adm);
+int adm_quota_set(const struct adm *adm);
+int adm_quota_show(const struct adm *adm);
+int adm_quota_list(const struct adm *adm);
+int adm_quota_clear(const struct adm *adm);
 
 /* Which image is in a file, and what is known of it. An exit code, everything printed. */
 struct image_info;

@@ -68,7 +68,7 @@ while read -r opt; do
 done < <(sed -nE '/^static int parse_option/,/^}/s/.*strcmp\(name, "([a-z_]+)"\).*/\1/p' "$SRC/tools/mount_csvfs.c")
 
 # ---- csvadm: the help of each command together
-csvadm --help | sed -nE 's/^  ([a-z]+( (list|info|show|move|clone|map|convert|create))?).*/\1/p' >"$TMP/commands"
+csvadm --help | sed -nE 's/^  ([a-z]+( (list|info|show|move|clone|map|convert|create|set|clear))?).*/\1/p' >"$TMP/commands"
 (($(wc -l <"$TMP/commands") >= 8)) || fail "csvadm --help shows only $(wc -l <"$TMP/commands") commands"
 csvadm --help >"$TMP/csvadm"
 while read -r command; do
