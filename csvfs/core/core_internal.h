@@ -135,10 +135,11 @@ struct csv_driver {
 	bool ckpt_busy;
 	uint64_t nr_ops; /* submitted and not done */
 	uint64_t runs, reruns, commits, aborts; /* counters */
-	struct csv_kick *kick; /* what the loop is handed; outlives the engine if need be */
+	struct loop_work kick; /* has the loop run what is ready */
+	bool kicked;
 };
 
-int csv_driver_init(struct csv_fs *fs) __attribute__((warn_unused_result));
+void csv_driver_init(struct csv_fs *fs);
 void csv_driver_exit(struct csv_fs *fs);
 /* Has the loop run the driver. */
 void csv_driver_kick(struct csv_fs *fs);

@@ -25,50 +25,34 @@
 /* Operations run in one go, before the loop looks at devices and clients again. */
 #define BATCH 64u
 
-struct csv_kick {
-	struct loop_work work;
-	struct csv_fs *fs; /* NULL: freed meanwhile */
-	bool queued;
-};
-
 static void work(struct loop_work *loop_work);
 
-int csv_driver_init(struct csv_fs *fs)
+void csv_driver_init(struct csv_fs *fs)
 {
 	struct csv_driver *drv = &fs->drv;
 
-	drv->kick = calloc(1, sizeof(*drv->kick));
-	if (drv->kick == NULL)
-		return -ENOMEM;
-	drv->kick->fs = fs;
-	drv->kick->work.fn = work;
+	drv->kick.fn = work;
 	list_init(&drv->resumed);
 	list_init(&drv->ready);
 	list_init(&drv->no_room);
 	list_init(&drv->ckpt_next);
 	list_init(&drv->ckpt_running);
 	list_init(&drv->syncs);
-	return 0;
 }
 
 void csv_driver_exit(struct csv_fs *fs)
 {
-	struct csv_kick *kick = fs->drv.kick;
-
-	if (kick->queued)
-		kick->fs = NULL;
-	else
-		free(kick);
+	loop_cancel(bdev_queue_loop(fs->queue), &fs->drv.kick);
 }
 
 void csv_driver_kick(struct csv_fs *fs)
 {
-	struct csv_kick *kick = fs->drv.kick;
+	struct csv_driver *drv = &fs->drv;
 
-	if (kick->queued)
+	if (drv->kicked)
 		return;
-	kick->queued = true;
-	loop_defer(bdev_queue_loop(fs->queue), &kick->work);
+	drv->kicked = true;
+	loop_defer(bdev_queue_loop(fs->queue), &drv->kick);
 }
 
 void csv_op_submit(struct csv_fs *fs, struct csv_op *op)
@@ -270,16 +254,10 @@ static void step(struct csv_fs *fs, struct csv_op *op)
 
 static void work(struct loop_work *loop_work)
 {
-	struct csv_kick *kick = container_of(loop_work, struct csv_kick, work);
-	struct csv_fs *fs = kick->fs;
-	struct csv_driver *drv;
+	struct csv_driver *drv = container_of(loop_work, struct csv_driver, kick);
+	struct csv_fs *fs = container_of(drv, struct csv_fs, drv);
 
-	if (fs == NULL) {
-		free(kick);
-		return;
-	}
-	kick->queued = false;
-	drv = &fs->drv;
+	drv->kicked = false;
 	if (fs->failed_pending) {
 		fs->failed_pending = false;
 		if (fs->cfg.failed != NULL)

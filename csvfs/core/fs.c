@@ -80,15 +80,13 @@ int csv_fs_new(const struct csv_fs_cfg *cfg, struct csv_fs **ret_fs)
 		return -ENOMEM;
 	fs->cfg = *cfg;
 	fs->queue = cfg->queue;
-	err = csv_driver_init(fs);
-	if (err != 0)
-		goto out_fs;
+	csv_driver_init(fs);
 	err = csv_super_read(fs->queue, &fs->geom);
 	if (err != 0)
-		goto out_driver;
+		goto out_fs;
 	err = csv_cache_init(&fs->cache, cfg->cache_bytes);
 	if (err != 0)
-		goto out_driver;
+		goto out_fs;
 	jcfg.start_blk = fs->geom.journal_blk;
 	jcfg.nr_blks = fs->geom.journal_nr_blks;
 	memcpy(jcfg.uuid, fs->geom.uuid, sizeof(jcfg.uuid));
@@ -105,8 +103,6 @@ out_jnl:
 	jnl_free(fs->jnl);
 out_cache:
 	csv_cache_done(&fs->cache);
-out_driver:
-	csv_driver_exit(fs);
 out_fs:
 	free(fs);
 	return err;
