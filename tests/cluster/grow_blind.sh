@@ -8,7 +8,7 @@ source "$(dirname "$0")/cluster.bash"
 source "$(dirname "$0")/grow.bash"
 
 lab_up --nodes 3 --backend file --size 256M
-BACKEND=file
+BACKEND='file'
 loop=$(losetup -f --show --direct-io=on "$LAB_DIR/disk-1.img") || skip 'no loop devices'
 cleanup "losetup -d $loop || :"
 mount_loop()

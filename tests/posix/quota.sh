@@ -12,6 +12,11 @@ mkdir -p a/sub twin
 head -c 1M /dev/zero >a/sub/old
 ln -s old a/sub/link
 
+below()
+{
+	(($(show ".$1") < $2))
+}
+
 show()
 {
 	csvadm quota show --json a | jq -r "$1"
@@ -52,13 +57,13 @@ same_as_du 'full'
 (($(df -B1 --output=avail a | tail -1) < 200000)) || fail "df: $(df -B1 a)"
 (($(df -B1 --output=size twin | tail -1) > 400 << 20)) || fail "df twin: $(df -B1 twin)"
 rm a/big
-wait_for 20 eval '(($(show .used) < 2 << 20))'
+wait_for 20 below used $((2 << 20))
 head -c 4M /dev/zero >a/again || fail 'no space in a after rm'
 same_as_du 'again'
 cp --reflink=never a/again a/copy || fail 'copy of 4 MiB'
 cp --reflink=never a/again a/copy2 2>"$TMP/err" && fail 'three times 4 MiB in 10'
 rm -f a/copy a/copy2 a/again
-wait_for 20 eval '(($(show .used) < 2 << 20))'
+wait_for 20 below used $((2 << 20))
 
 # ---- the limit of files; symlinks count, too, when they are made now
 for i in $(seq 17); do
@@ -68,7 +73,7 @@ done
 ln -s x a/sub/s 2>/dev/null && fail 'a symlink beyond the limit'
 : >twin/f18 || fail twin
 rm a/sub/f1
-wait_for 20 eval '(($(show .files) < 20))'
+wait_for 20 below files 20
 mkdir a/sub/deep || fail mkdir
 [[ $(lsattr -pd a/sub/deep) == *P*deep ]] || fail 'the new directory does not inherit'
 rm a/sub/f*
