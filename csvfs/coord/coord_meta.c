@@ -496,6 +496,6 @@ const struct op_desc coord_ops[CSVP_OP_LIMIT] = {
 	[CSVP_LOCK_CANCEL] = { sizeof(struct csvp_lock_cancel), start_lock_cancel },
 	[CSVP_PROJECT_GET] = { sizeof(struct csvp_project), .run = run_project_get,
 		.reply = reply_project },
-	[CSVP_PROJECT_SET] = { sizeof(struct csvp_project), .run = run_project_set },
+	[CSVP_PROJECT_SET] = { sizeof(struct csvp_project), .run = run_project_set, .once = true },
 	[CSVP_REMOVEXATTR] = { sizeof(struct csvp_xattr), .run = run_removexattr, .once = true },
 };

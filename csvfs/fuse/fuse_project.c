@@ -19,6 +19,7 @@ static struct csvp_project *project_new(fuse_req_t req, enum csvp_op op,
 	*ret = fcall_new(req, op, reply);
 	if (!*ret)
 		return NULL;
+	(*ret)->call.modifies = op == CSVP_PROJECT_SET;
 	body = csvp_put(&(*ret)->call.msg, sizeof(*body));
 	if (!body) { /* sending says why */
 		fcall_send(*ret);

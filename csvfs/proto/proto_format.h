@@ -50,7 +50,7 @@ enum csvp_op {
 	CSVP_LISTXATTR,	   /* csvp_xattr -> csvp_size, names, each with a NUL */
 	CSVP_REMOVEXATTR,  /* csvp_xattr, name -> nothing */
 	CSVP_PROJECT_GET,  /* csvp_project -> csvp_project */
-	CSVP_PROJECT_SET,  /* csvp_project -> nothing; may be carried out twice */
+	CSVP_PROJECT_SET,  /* csvp_project -> nothing */
 	CSVP_LOCK = 40,	   /* csvp_lock -> nothing; with WAIT: answered when it is granted */
 	CSVP_GETLK,	   /* csvp_lock -> csvp_lock: the first that is in the way, or type NONE */
 	CSVP_LOCK_CANCEL,  /* csvp_lock_cancel -> nothing; the LOCK ends -EINTR unless it was granted */

@@ -24,7 +24,7 @@
 #define STATES 1000u
 #define STATES_LONG 4000u
 #else
-#define STATES 10500u
+#define STATES 6400u
 #define STATES_LONG 250000u
 #endif
 

@@ -90,8 +90,8 @@ static bool survey_entry(void *arg, const struct csv_dirent *ent, const struct c
 			return false;
 	}
 	struct seen s = { .ino = a->ino, .size = a->size, .rdev = a->rdev, .mode = a->mode,
-		.nlink = a->nlink, .uid = a->uid, .gid = a->gid, .target = target,
-		.target_len = len };
+		.nlink = a->nlink, .uid = a->uid, .gid = a->gid, .projid = a->projid,
+		.inherit = a->projinherit, .target = target, .target_len = len };
 	v->names += digest_entry(v->dir, ent->name, ent->name_len, &s);
 	survey_say(v, ent, a);
 	if (S_ISDIR(a->mode) && v->nr_dirs < ARRAY_SIZE(v->dirs))
@@ -135,9 +135,17 @@ static int survey_run(struct csv_op *op, struct csv_txn *txn)
 	if (err)
 		return err;
 	struct seen root = { .ino = a.ino, .size = a.size, .mode = a.mode, .nlink = a.nlink,
-		.target = "" };
+		.projid = a.projid, .inherit = a.projinherit, .target = "" };
 	v->txn = txn;
 	v->names = digest_entry(0, "/", 1, &root);
+	for (uint32_t projid = 1; projid < MODEL_PROJECTS; projid++) {
+		struct csv_project p;
+
+		err = csv_project_get(txn, projid, &p);
+		if (err)
+			return err;
+		v->names += digest_limit(projid, p.limit_blks);
+	}
 	v->slots = 1;
 	v->nr_files = v->nr_attributed = 0;
 	v->dirs[0] = CSV_ROOT_INO;

@@ -42,6 +42,7 @@ uint64_t digest_entry(uint64_t dir, const char *name, uint32_t len, const struct
 	hash = mix(hash, s->rdev);
 	hash = mix(hash, (uint64_t)s->mode << 32 | s->nlink);
 	hash = mix(hash, (uint64_t)s->uid << 32 | s->gid);
+	hash = mix(hash, (uint64_t)s->projid << 1 | s->inherit);
 	return mix_bytes(hash, s->target, s->target_len);
 }
 
@@ -53,6 +54,11 @@ uint64_t digest_value(const void *value, uint32_t len)
 uint64_t digest_xattr(uint64_t ino, const char *name, uint64_t hash)
 {
 	return mix(mix_bytes(mix(99, ino), name, (uint32_t)strlen(name)), hash);
+}
+
+uint64_t digest_limit(uint32_t projid, uint64_t limit)
+{
+	return limit ? mix(mix(55, projid), limit) : 0;
 }
 
 uint64_t digest_slot(uint32_t node, uint32_t slot, uint64_t seq)
@@ -80,7 +86,8 @@ static uint64_t slots_digest(const struct model *m)
 static uint64_t inode_digest(uint64_t dir, const char *name, const struct model_inode *i)
 {
 	struct seen s = { .ino = i->ino, .size = i->size, .rdev = i->rdev, .mode = i->mode,
-		.nlink = i->nlink, .target = i->target ? i->target : "",
+		.nlink = i->nlink, .projid = i->projid, .inherit = i->inherit,
+		.target = i->target ? i->target : "",
 		.target_len = i->target ? (uint32_t)strlen(i->target) : 0 };
 
 	return digest_entry(dir, name, (uint32_t)strlen(name), &s);
@@ -95,6 +102,8 @@ static uint64_t names_digest(struct model *m)
 			model_inode(m, m->entries[i].ino));
 	for (uint32_t i = 0; i < m->nr_xattrs; i++)
 		sum += digest_xattr(m->xattrs[i].ino, m->xattrs[i].name, m->xattrs[i].hash);
+	for (uint32_t projid = 1; projid < MODEL_PROJECTS; projid++)
+		sum += digest_limit(projid, m->limits[projid]);
 	return sum;
 }
 
@@ -205,6 +214,14 @@ static int try_replace(const struct model_inode *moved, const struct model_inode
 	return S_ISDIR(other->mode) && other->size ? -ENOTEMPTY : 0;
 }
 
+/* What dir gives its project to must be of it already. */
+static bool may_enter(struct model *m, uint64_t dir, const struct model_inode *i)
+{
+	const struct model_inode *d = model_inode(m, dir);
+
+	return !d->inherit || d->projid == i->projid;
+}
+
 static int try_rename(struct model *m, const struct step *s)
 {
 	struct model_entry *from = model_lookup(m, s->dir, s->name);
@@ -221,6 +238,11 @@ static int try_rename(struct model *m, const struct step *s)
 	}
 	if (S_ISDIR(a->mode) && is_below(m, s->new_dir, a->ino))
 		return -EINVAL;
+	if (s->dir != s->new_dir && a != b && !may_enter(m, s->new_dir, a))
+		return -EXDEV;
+	if (s->dir != s->new_dir && a != b && (s->flags & CSV_RENAME_EXCHANGE) &&
+		!may_enter(m, s->dir, b))
+		return -EXDEV;
 	if (s->flags & CSV_RENAME_EXCHANGE)
 		return 0;
 	if (b && (s->flags & CSV_RENAME_NOREPLACE))
@@ -249,11 +271,11 @@ int model_try(struct model *m, const struct step *s)
 	struct model_inode *dir = s->dir ? model_inode(m, s->dir) : NULL;
 	struct model_entry *e;
 
-	if (s->kind == STEP_NONE)
+	if (s->kind == STEP_NONE || s->kind == STEP_LIMIT)
 		return 0;
 	if (s->kind >= STEP_MODE && !model_inode(m, s->ino))
 		return -ESTALE;
-	if (s->kind == STEP_MODE || s->kind == STEP_SIZE)
+	if (s->kind == STEP_MODE || s->kind == STEP_SIZE || s->kind == STEP_PROJECT)
 		return 0;
 	if (s->kind >= STEP_XATTR)
 		return try_xattr(m, s);
@@ -266,6 +288,8 @@ int model_try(struct model *m, const struct step *s)
 	case STEP_LINK:
 		if (!model_inode(m, s->ino))
 			return -ENOENT;
+		if (!may_enter(m, s->dir, model_inode(m, s->ino)))
+			return -EXDEV;
 		return e ? -EEXIST : 0;
 	case STEP_UNLINK:
 		if (!e)
@@ -286,8 +310,12 @@ static void do_create(struct model *m, const struct step *s)
 {
 	struct model_inode *i = inode_add(m, s->ino, s->mode);
 
+	const struct model_inode *dir = model_inode(m, s->dir);
+
 	i->rdev = s->rdev;
 	i->nlink = 1;
+	i->projid = dir->inherit ? dir->projid : 0;
+	i->inherit = dir->inherit && S_ISDIR(s->mode);
 	if (S_ISDIR(s->mode)) {
 		i->nlink = 2;
 		i->parent = s->dir;
@@ -368,6 +396,13 @@ static void apply(struct model *m, const struct step *s)
 	case STEP_SIZE:
 		model_inode(m, s->ino)->size = s->size;
 		break;
+	case STEP_PROJECT:
+		model_inode(m, s->ino)->projid = (uint32_t)s->size;
+		model_inode(m, s->ino)->inherit = s->flags && S_ISDIR(model_inode(m, s->ino)->mode);
+		break;
+	case STEP_LIMIT:
+		m->limits[s->size] = s->limit;
+		break;
 	case STEP_XATTR:
 		xattr_put(m, s->ino, s->name, s->size);
 		break;
@@ -399,6 +434,7 @@ static void names_free(struct model *m)
 		free(m->inodes[i].target);
 	m->nr_inodes = m->nr_entries = m->nr_xattrs = 0;
 	memset(m->slots, 0, sizeof(m->slots));
+	memset(m->limits, 0, sizeof(m->limits));
 	memset(m->generations, 0, sizeof(m->generations));
 }
 

@@ -21,10 +21,13 @@
 #define NEVER UINT64_MAX
 #define MODEL_NODES 3u
 #define MODEL_SLOTS 62u
+#define MODEL_PROJECTS 3u
 
 struct model_inode {
 	uint64_t ino, size, rdev, parent;
 	uint32_t mode, nlink;
+	uint32_t projid;
+	bool inherit;
 	char *target;
 };
 
@@ -46,15 +49,17 @@ enum step_kind {
 	STEP_UNLINK,
 	STEP_RMDIR,
 	STEP_RENAME,
+	STEP_LIMIT, /* size: the project, limit: blocks */
 	STEP_MODE,
 	STEP_SIZE,
+	STEP_PROJECT, /* size: the project, flags: whether it is given on */
 	STEP_XATTR,   /* name, size: the value's hash */
 	STEP_NOXATTR, /* name */
 };
 
 struct step {
 	enum step_kind kind;
-	uint64_t dir, new_dir, ino, size, rdev;
+	uint64_t dir, new_dir, ino, size, rdev, limit;
 	uint32_t mode, flags;
 	char *name, *new_name, *target; /* target: the same memory as new_name */
 	uint32_t slot_node, slot; /* slot_node 0 = none */
@@ -101,6 +106,7 @@ struct model {
 	uint32_t nr_xattrs, max_xattrs;
 	uint64_t slots[MODEL_NODES + 1][MODEL_SLOTS];
 	uint64_t generations[MODEL_NODES + 1]; /* of the mounts that they belong to */
+	uint64_t limits[MODEL_PROJECTS]; /* blocks */
 
 	struct step *steps; /* from 1 */
 	uint64_t *digests, *slot_digests; /* after each; 0 = none */
@@ -130,11 +136,13 @@ void model_at(const struct model *m, uint64_t k, struct model *ret);
 
 struct seen {
 	uint64_t ino, size, rdev;
-	uint32_t mode, nlink, uid, gid;
+	uint32_t mode, nlink, uid, gid, projid;
+	bool inherit;
 	const char *target;
 	uint32_t target_len;
 };
 uint64_t digest_entry(uint64_t dir, const char *name, uint32_t len, const struct seen *s);
+uint64_t digest_limit(uint32_t projid, uint64_t limit);
 uint64_t digest_xattr(uint64_t ino, const char *name, uint64_t hash);
 uint64_t digest_value(const void *value, uint32_t len);
 uint64_t digest_session(uint32_t node, uint64_t generation);

@@ -168,6 +168,11 @@ static bool make_request(struct once *o, unsigned nth, struct op *ret)
 		ret->new_ino = made(o, OP_CREATE, "clone");
 		break;
 	case 29: *ret = on_file(o, OP_APPEND, 64 * KIB, 64 * KIB, 64 * KIB); break; /* grant, COMMIT */
+	case 30: *ret = on_file(o, OP_PROJECT, 64 * KIB, 0, 0); ret->size = 1; break;
+	case 31:
+		made_file(o, 64 * KIB);
+		*ret = (struct op){ .kind = OP_LIMIT, .size = 2, .len = o->serial };
+		break;
 	default: return false;
 	}
 	return true;

@@ -72,10 +72,11 @@ static struct step op_step(const struct op *op)
 		[OP_FIFO] = STEP_CREATE, [OP_LINK] = STEP_LINK, [OP_UNLINK] = STEP_UNLINK,
 		[OP_RMDIR] = STEP_RMDIR, [OP_RENAME] = STEP_RENAME, [OP_CHMOD] = STEP_MODE,
 		[OP_TRUNC] = STEP_SIZE, [OP_XATTR] = STEP_XATTR, [OP_NOXATTR] = STEP_NOXATTR,
+		[OP_PROJECT] = STEP_PROJECT, [OP_LIMIT] = STEP_LIMIT,
 	};
 
 	return (struct step){ .kind = kinds[op->kind], .dir = op->dir, .new_dir = op->new_dir,
-		.ino = op->ino, .size = op->size, .mode = op->mode, .flags = op->flags,
+		.ino = op->ino, .size = op->size, .limit = op->len, .mode = op->mode, .flags = op->flags,
 		.name = (char *)op->name, .new_name = (char *)op->new_name,
 		.target = (char *)op->new_name };
 }
@@ -105,7 +106,7 @@ void ops_try(struct sim *sim)
  * which error is a matter of order, when more than one thing is wrong.) */
 static void check_refusal(struct sim *sim, struct op *op, int status)
 {
-	if (!op->refusable && status != -ENOSPC)
+	if (!op->refusable && status != -ENOSPC && status != -EDQUOT)
 		sim_complain(sim, "operation %d (%s, %s, inode %" PRIu64 ") was refused: %s", op->kind,
 			op->name, op->new_name, op->ino, err_str(status));
 }
@@ -286,6 +287,17 @@ static void put_fallocate(struct op *op)
 		.mode = le32_of(modes[op->kind] | op->flags) };
 }
 
+static void put_project(struct op *op)
+{
+	struct csvp_msg *msg = &op->call.msg;
+
+	csvp_begin(msg, CSVP_PROJECT_SET, 0, 0, 0);
+	struct csvp_project *b = csvp_put(msg, sizeof(*b));
+	*b = (struct csvp_project){ .ino = le64_of(op->ino), .now_ns = le64_of(2),
+		.projid = le32_of((uint32_t)op->size), .limit_blks = le64_of(op->len),
+		.flags = le32_of(op->flags ? CSVP_PROJECT_INHERIT : 0) };
+}
+
 static void put_clone(struct op *op)
 {
 	struct csvp_msg *msg = &op->call.msg;
@@ -321,6 +333,10 @@ static void put_call(struct op *op)
 	case OP_ZERO:
 	case OP_ALLOC:
 		put_fallocate(op);
+		break;
+	case OP_PROJECT:
+	case OP_LIMIT:
+		put_project(op);
 		break;
 	case OP_CLONE:
 		put_clone(op);

@@ -16,6 +16,8 @@
 enum op_kind {
 	OP_CREATE, OP_MKDIR, OP_SYMLINK, OP_FIFO, OP_LINK, OP_UNLINK, OP_RMDIR, OP_RENAME, OP_CHMOD,
 	OP_XATTR, OP_NOXATTR,
+	OP_PROJECT, /* ino becomes one of project size; flags: a directory gives it on */
+	OP_LIMIT,   /* of project size: len blocks, 0 = none */
 	OP_CLONE, /* of ino, into new_ino, which is empty */
 	OP_TRUNC, OP_PUNCH, OP_ZERO, OP_ALLOC, OP_WRITE, OP_APPEND,
 	OP_FSYNC, /* a flush of the node's queue */

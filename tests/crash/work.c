@@ -83,6 +83,15 @@ static const struct workload workloads[] = {
 		.nr_before = 20, .nr_ops = 100, .batch = 6, .names = 10, .dirs = 2, .files = 2,
 		.max_blks = 48, .journal_kib = 1536, .free_blks = 100, .nr_blks = 2048,
 		.checkpoint_every = 35, .takeover_every = 30, .grow_every = 7 },
+	/* Projects with limits that are met again and again; the check counts what they use. */
+	{ "project", { [OP_PROJECT] = 14, [OP_LIMIT] = 6, [OP_CREATE] = 18, [OP_MKDIR] = 8,
+		  [OP_SYMLINK] = 2, [OP_LINK] = 6, [OP_UNLINK] = 14, [OP_RMDIR] = 3,
+		  [OP_RENAME] = 14, [OP_WRITE] = 26, [OP_APPEND] = 4, [OP_TRUNC] = 6,
+		  [OP_PUNCH] = 4, [OP_ALLOC] = 4, [OP_XATTR] = 6, [OP_CLONE] = 6, [OP_FSYNC] = 4,
+		  [OP_CLOSE] = 4 },
+		.nr_before = 60, .nr_ops = 120, .batch = 6, .names = 10, .dirs = 3, .files = 3,
+		.max_blks = 40, .journal_kib = 2048, .checkpoint_every = 50,
+		.takeover_every = 40, .death_every = 90 },
 	{ "random", { [OP_CREATE] = 10, [OP_MKDIR] = 5, [OP_SYMLINK] = 3, [OP_FIFO] = 1,
 		  [OP_LINK] = 5, [OP_UNLINK] = 10, [OP_RMDIR] = 4, [OP_RENAME] = 10,
 		  [OP_CHMOD] = 3, [OP_TRUNC] = 8, [OP_PUNCH] = 6, [OP_ZERO] = 4, [OP_ALLOC] = 3,
@@ -360,6 +369,15 @@ static bool make_op(struct sim *sim, const struct workload *w, struct op *op)
 			op->ino = p->handles[rnd(sim, p->nr_handles)].ino;
 		return p->nr_handles > 0;
 	}
+	case OP_PROJECT:
+		op->ino = any_inode(sim, rnd(sim, 3) ? S_IFDIR : S_IFREG);
+		op->size = rnd(sim, MODEL_PROJECTS);
+		op->flags = rnd(sim, 3) != 0;
+		return op->ino != 0;
+	case OP_LIMIT:
+		op->size = 1 + rnd(sim, MODEL_PROJECTS - 1);
+		op->len = rnd(sim, 3) ? 10 + rnd(sim, 150) : 0;
+		return true;
 	default:
 		return make_file_op(sim, w, op);
 	}
