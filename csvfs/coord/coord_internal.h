@@ -176,6 +176,10 @@ struct coord {
 	uint64_t lock_search;
 	uint64_t next_xid;
 	uint32_t nr_io; /* requests to the device (coord_data.c) */
+	/* coord_orphan.c */
+	uint32_t nr_freeing; /* orphans */
+	struct request *scan; /* for orphans; NULL: none runs */
+	bool scan_waits, scan_again;
 	bool stopping;
 	void (*stopped)(void *arg); /* of coord_stop(), until it was called */
 	void *stopped_arg;

@@ -10,6 +10,9 @@
  * A directory may be open on a node that has sent no OPEN (coord_seen.c, S4): who takes its last name has
  * heard of that before it comes here. Between a node's HELLO and its last REASSERT there is nothing that
  * it could be told to forget: nothing is freed then, and told() looks again.
+ *
+ * One scan runs at a time, and it begins no more while FREEING_MAX are being freed: a takeover of a
+ * million orphans takes no more memory than one of a few, and others have their turn at the engine.
  */
 #include <errno.h>
 #include <sys/stat.h>
@@ -18,7 +21,10 @@
 #include "util/err.h"
 #include "util/log.h"
 
+#define FREEING_MAX 64u
+
 static void free_next(struct request *r, int status);
+static void scan_go_on(struct coord *coord);
 
 static int run_punch(struct request *r, struct csv_txn *txn)
 {
@@ -57,10 +63,13 @@ static void free_next(struct request *r, int status)
 	if (status && status != -ECANCELED && status != -ESTALE)
 		log_warn("inode %llu: freeing its space: %s; a later takeover or check goes on",
 			(unsigned long long)ci->hash.key, err_str(status));
+	struct coord *coord = r->coord;
 	ci->freeing = false;
+	coord->nr_freeing--;
 	if (status == 0 && r->base)
-		orphan_check(r->coord, r->base);
+		orphan_check(coord, r->base);
 	request_finish(r, 0);
+	scan_go_on(coord);
 }
 
 static void free_entered(struct request *r, int status)
@@ -96,6 +105,7 @@ void orphan_check(struct coord *coord, uint64_t ino)
 		return;
 	}
 	r->ci->freeing = true;
+	coord->nr_freeing++;
 	section_enter(r, ALL_NODES, CSVP_NONE, free_entered);
 }
 
@@ -106,20 +116,36 @@ static int run_scan(struct request *r, struct csv_txn *txn)
 
 static void scan_next(struct request *r, int status)
 {
+	struct coord *coord = r->coord;
+
 	if (status == 0 && r->left) {
-		orphan_check(r->coord, r->left);
+		orphan_check(coord, r->left);
 		r->blk = r->left;
-		request_run(r, run_scan, scan_next);
+		coord->scan_waits = true;
+		scan_go_on(coord);
 		return;
 	}
+	coord->scan = NULL;
 	request_finish(r, status);
+	if (coord->scan_again)
+		orphan_scan(coord);
+}
+
+static void scan_go_on(struct coord *coord)
+{
+	if (!coord->scan_waits || coord->nr_freeing >= FREEING_MAX)
+		return;
+	coord->scan_waits = false;
+	request_run(coord->scan, run_scan, scan_next);
 }
 
 /* After a takeover: goes on with what an earlier coordinator had begun. */
 void orphan_scan(struct coord *coord)
 {
-	struct request *r = request_new_internal(coord, 0);
-
-	if (r)
-		request_run(r, run_scan, scan_next);
+	coord->scan_again = coord->scan;
+	if (coord->scan)
+		return;
+	coord->scan = request_new_internal(coord, 0);
+	if (coord->scan)
+		request_run(coord->scan, run_scan, scan_next);
 }

@@ -32,7 +32,8 @@ PID=$(pgrep -f "mount.csvfs file:$DEV")
 program lead
 for _ in 1 2; do
 	shares -n
-	((WORKERS * 4 < SERVICE)) || fail "names: the workers ran for $WORKERS ns, the service thread $SERVICE"
+	echo "names: workers $WORKERS, service $SERVICE"
+	((WORKERS * 2 < SERVICE)) || fail "names: the workers ran for $WORKERS ns, the service thread $SERVICE"
 	shares -i
 	((SERVICE < WORKERS)) || fail "I/O: the service thread ran for $SERVICE ns, the workers $WORKERS"
 done

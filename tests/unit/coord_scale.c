@@ -1,7 +1,8 @@
 /* libs: util blockdev journal core proto coord */
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The limit on what nodes may keep holds while a directory is listed that is larger, in replies as
- * large as they may be; and coordinator and node agree on what is kept. What the close of a file costs. */
+ * large as they may be; and coordinator and node agree on what is kept. What the close of a file costs.
+ * How many orphans are freed at a time. */
 #include "csvfs/coord/coord_internal.h"
 #include "tests/unit/coord_test.h"
 #include "util/checked.h"
@@ -121,6 +122,55 @@ static void test_close(void)
 	env_end(&v);
 }
 
+static int run_unlink(struct csv_txn *txn, void *arg)
+{
+	const struct names *n = arg;
+	struct csv_attr attr;
+	char name[32];
+
+	for (uint32_t i = n->first; i < n->first + n->nr; i++) {
+		uint32_t len = (uint32_t)sprintf(name, "file-%08u", i);
+		int err = csv_unlink(txn, CSV_ROOT_INO, name, len, false, 200, &attr);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int run_orphan(struct csv_txn *txn, void *arg)
+{
+	return csv_orphan_next(txn, 0, arg);
+}
+
+#define ORPHANS 960u
+
+/* A coordinator that finds many of them frees them all, a few at a time. */
+static void test_orphans(void)
+{
+	struct coord_stats stats = { 0 };
+	uint64_t left = 1;
+	struct env v;
+
+	env_start(&v);
+	for (uint32_t at = 0; at < ORPHANS; at += PER_TXN) {
+		struct names n = { at, PER_TXN };
+		CHECK_OK(test_op_sync(&v.e, run_make, &n));
+		CHECK_OK(test_op_sync(&v.e, run_unlink, &n));
+	}
+	env_restart(&v, ALL);
+	env_nodes(&v);
+	while (left) {
+		for (int i = 0; i < 20; i++) {
+			loop_run_once(v.e.loop, false);
+			coord_stats(v.coord, &stats);
+			CHECK(stats.nr_inodes <= 70);
+		}
+		CHECK_OK(test_op_sync(&v.e, run_orphan, &left));
+	}
+	env_end(&v);
+}
+
 int main(void)
 {
 	struct coord_stats stats;
@@ -151,5 +201,6 @@ int main(void)
 	v.hold_forgets = false;
 	env_end(&v);
 	test_close();
+	test_orphans();
 	return 0;
 }
