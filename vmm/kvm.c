@@ -23,7 +23,8 @@
 
 struct vmm_kvm {
 	int dev_fd, fd;
-	unsigned int nr_msi, nr_fixed;
+	unsigned int nr_fixed;
+	bool msi_used[MAX_MSI];
 	struct kvm_irq_routing *routing; /* the fixed ones, then the MSIs */
 };
 
@@ -176,21 +177,36 @@ void vmm_kvm_irq_line(struct vmm_kvm *kvm, unsigned int irq, bool high)
 		abort();
 }
 
+static struct kvm_irq_routing_entry *msi_entry(struct vmm_kvm *kvm, unsigned int gsi)
+{
+	return &kvm->routing->entries[kvm->nr_fixed + gsi - NR_PINS];
+}
+
 int vmm_kvm_msi_new(struct vmm_kvm *kvm, unsigned int *ret_gsi)
 {
-	if (kvm->nr_msi == MAX_MSI)
+	unsigned int nth = 0;
+
+	while (nth < MAX_MSI && kvm->msi_used[nth])
+		nth++;
+	if (nth == MAX_MSI)
 		return -ENOSPC;
-	*ret_gsi = NR_PINS + kvm->nr_msi++;
-	kvm->routing->entries[kvm->routing->nr++] =
+	kvm->msi_used[nth] = true;
+	*ret_gsi = NR_PINS + nth;
+	*msi_entry(kvm, *ret_gsi) =
 		(struct kvm_irq_routing_entry){ .gsi = *ret_gsi, .type = KVM_IRQ_ROUTING_MSI };
+	/* the table ends with the highest number that was ever used */
+	kvm->routing->nr = MAX(kvm->routing->nr, kvm->nr_fixed + nth + 1);
 	return 0;
+}
+
+void vmm_kvm_msi_free(struct vmm_kvm *kvm, unsigned int gsi)
+{
+	kvm->msi_used[gsi - NR_PINS] = false;
 }
 
 int vmm_kvm_msi_route(struct vmm_kvm *kvm, unsigned int gsi, uint64_t addr, uint32_t data)
 {
-	struct kvm_irq_routing_entry *entry = &kvm->routing->entries[kvm->nr_fixed + gsi - NR_PINS];
-
-	entry->u.msi = (struct kvm_irq_routing_msi){
+	msi_entry(kvm, gsi)->u.msi = (struct kvm_irq_routing_msi){
 		.address_lo = (uint32_t)addr, .address_hi = (uint32_t)(addr >> 32), .data = data
 	};
 	return ioctl(kvm->fd, KVM_SET_GSI_ROUTING, kvm->routing) < 0 ? -errno : 0;

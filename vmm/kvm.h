@@ -40,6 +40,9 @@ void vmm_kvm_irq_line(struct vmm_kvm *kvm, unsigned int irq, bool high) __attrib
 int vmm_kvm_msi_new(struct vmm_kvm *kvm, unsigned int *ret_gsi)
 	__attribute__((warn_unused_result, nonnull));
 
+/* The number is free again; its irqfd is off. */
+void vmm_kvm_msi_free(struct vmm_kvm *kvm, unsigned int gsi) __attribute__((nonnull));
+
 /* Where the MSI goes from now on. Errors: of KVM_SET_GSI_ROUTING. */
 int vmm_kvm_msi_route(struct vmm_kvm *kvm, unsigned int gsi, uint64_t addr, uint32_t data)
 	__attribute__((warn_unused_result, nonnull));

@@ -257,7 +257,7 @@ int vmm_pci_init(
 	static const struct vmm_pci_id host = { 0x1b36, 0x0008, 0, 0, 0x060000, 0 };
 	int err;
 
-	*pci = (struct vmm_pci){ .kvm = kvm, .mmio = mmio, .next_bar = VMM_PCI_WINDOW };
+	*pci = (struct vmm_pci){ .kvm = kvm, .mmio = mmio };
 	vmm_pci_dev_init(&pci->host, &host, &host_ops, pci);
 	pci->slots[0] = &pci->host;
 	pci->host.pci = pci;
@@ -320,20 +320,37 @@ int vmm_pci_add_msix(struct vmm_pci *pci, struct vmm_pci_dev *dev, uint16_t nr, 
 	return 0;
 }
 
+/* The lowest place that no other function's BAR was given. */
+static uint64_t find_home(const struct vmm_pci *pci, uint64_t bar_bytes)
+{
+	for (uint64_t base = VMM_PCI_WINDOW; base + bar_bytes <= VMM_PCI_WINDOW_END;
+		base += bar_bytes) {
+		bool taken = false;
+
+		for (unsigned int i = 1; i < VMM_PCI_SLOTS; i++) {
+			const struct vmm_pci_dev *dev = pci->slots[i];
+
+			taken |= dev && base < dev->home + dev->bar_bytes &&
+				 dev->home < base + bar_bytes;
+		}
+		if (!taken)
+			return base;
+	}
+	return 0;
+}
+
 int vmm_pci_plug(struct vmm_pci *pci, struct vmm_pci_dev *dev, uint64_t bar_bytes)
 {
-	uint64_t base = (pci->next_bar + bar_bytes - 1) & ~(bar_bytes - 1);
+	uint64_t home = find_home(pci, bar_bytes);
 
-	if (base + bar_bytes > VMM_PCI_WINDOW_END)
-		return -ENOSPC;
-	for (unsigned int i = 1; i < VMM_PCI_SLOTS; i++) {
+	for (unsigned int i = 1; home && i < VMM_PCI_SLOTS; i++) {
 		if (pci->slots[i])
 			continue;
 		pci->slots[i] = dev;
-		pci->next_bar = base + bar_bytes;
 		dev->pci = pci;
 		dev->bar_bytes = bar_bytes;
-		set(dev, CFG_BAR0, 4, (uint32_t)base);
+		dev->home = home;
+		set(dev, CFG_BAR0, 4, (uint32_t)home);
 		return 0;
 	}
 	return -ENOSPC;
@@ -350,6 +367,8 @@ void vmm_pci_unplug(struct vmm_pci *pci, struct vmm_pci_dev *dev)
 		if (vector->on && vmm_kvm_irqfd(pci->kvm, vector->gsi, vector->eventfd, false) < 0)
 			log_debug("an interrupt was gone already");
 		close(vector->eventfd);
+		if (vector->gsi)
+			vmm_kvm_msi_free(pci->kvm, vector->gsi);
 	}
 	dev->nr_vectors = 0;
 	for (unsigned int i = 1; i < VMM_PCI_SLOTS; i++) {

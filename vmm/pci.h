@@ -34,12 +34,13 @@ struct vmm_pci_dev {
 	void *arg;
 	struct vmm_pci *pci;
 	uint64_t bar_bytes, base; /* base 0: not mapped (P2) */
+	uint64_t home;		  /* where its BAR was put first; no other's begins there */
 	uint16_t cap_next, cap_last;
 	uint16_t msix_cap, nr_vectors;
 	uint32_t msix_off; /* of the table in the BAR; the pending bits are 4 KiB on */
 	struct vmm_vector {
 		int eventfd;
-		unsigned int gsi;
+		unsigned int gsi; /* 0: it has none */
 		bool on; /* the irqfd */
 	} vectors[VMM_MSIX_MAX];
 };
@@ -48,7 +49,6 @@ struct vmm_pci {
 	struct vmm_kvm *kvm;
 	struct vmm_bus *mmio;
 	uint32_t config_address;
-	uint64_t next_bar;
 	struct vmm_pci_dev host;
 	struct vmm_pci_dev *slots[VMM_PCI_SLOTS];
 };
@@ -79,7 +79,8 @@ int vmm_pci_add_msix(struct vmm_pci *pci, struct vmm_pci_dev *dev, uint16_t nr, 
 int vmm_pci_plug(struct vmm_pci *pci, struct vmm_pci_dev *dev, uint64_t bar_bytes)
 	__attribute__((warn_unused_result, nonnull));
 
-/* Takes it out, and its interrupts off. */
+/* Takes it out, its interrupts off; its place, its BAR's and its interrupts are free again. Waits
+ * for nothing but the kernel. */
 void vmm_pci_unplug(struct vmm_pci *pci, struct vmm_pci_dev *dev) __attribute__((nonnull));
 
 #endif

@@ -2,7 +2,11 @@
 /*
  * What a virtio device and its transport know of each other (virtio 1.2). The transport,
  * virtio_pci.c, owns status, features, queues' registers, doorbells and interrupts; a device is one
- * file, with its struct vmm_virtio_ops, and owns its queues from start() to stop().
+ * file, with its struct vmm_virtio_ops, and owns its queues from start() until it has stopped.
+ *
+ * A reset waits for I/O under way, and that may take as long as storage takes. So it is the driver
+ * that waits, as virtio 1.2, 4.1.4.3.1 tells it to, by reading the status until it is 0: nobody
+ * holds the mutex meanwhile (V1).
  */
 #ifndef VMM_VIRTIO_H
 #define VMM_VIRTIO_H
@@ -31,8 +35,10 @@ struct vmm_virtio_ops {
 	 * is broken.
 	 */
 	int (*start)(void *arg, unsigned int nth, struct vmm_vq *vq, int kick_fd);
-	/* Returns when nothing of the queue is under way any more; only for what was started. */
+	/* Takes nothing more from the queue; does not wait. Only for what was started. */
 	void (*stop)(void *arg, unsigned int nth);
+	/* Nothing of the queue is under way any more; with wait, waits for that. After stop(). */
+	bool (*stopped)(void *arg, unsigned int nth, bool wait);
 };
 
 struct vmm_virtio {
@@ -48,6 +54,7 @@ struct vmm_virtio {
 	uint16_t nr_queues;
 	uint64_t doorbells; /* guest address of the first, 0 = not mapped */
 	atomic_bool broken;
+	bool resetting; /* the driver has asked, and I/O is still under way */
 	struct vmm_virtio_queue {
 		struct vmm_vq vq;
 		int kick_fd;

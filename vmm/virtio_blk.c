@@ -2,19 +2,19 @@
 #include "vmm/virtio_blk.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "blockdev/bdev.h"
 #include "util/checked.h"
 #include "util/err.h"
 #include "util/le.h"
+#include "util/list.h"
 #include "util/log.h"
 #include "vmm/disk.h"
 #include "vmm/iothread.h"
 #include "vmm/virtio.h"
+#include "vmm/worker.h"
 
 #define SECTOR 512u
 #define ID_BYTES 20
@@ -69,20 +69,12 @@ struct request {
 	struct vmm_vq_chain chain;
 };
 
-/* Belongs to its thread, but for what the mutex covers. */
 struct queue {
+	struct vmm_worker worker; /* (W1) */
 	struct vmm_virtio_blk *blk;
-	unsigned int nth;
 	struct vmm_iothread *thread;
 	struct bdev_queue *bdev;
-	struct vmm_vq *vq;
-	struct ev_io kick;
 	int err; /* of bdev_queue_open() */
-	unsigned int nr_in_flight;
-	bool stopping;
-	pthread_mutex_t mutex;
-	pthread_cond_t drained_cond;
-	bool drained;
 	struct request requests[VMM_VQ_SIZE_MAX]; /* by the head of their chain */
 };
 
@@ -95,27 +87,12 @@ struct vmm_virtio_blk {
 	struct queue *queues[VMM_VIRTIO_QUEUES];
 };
 
-static void tell_drained(struct queue *queue)
-{
-	if (!queue->stopping || queue->nr_in_flight > 0)
-		return;
-	pthread_mutex_lock(&queue->mutex);
-	queue->drained = true;
-	pthread_cond_signal(&queue->drained_cond);
-	pthread_mutex_unlock(&queue->mutex);
-}
-
 static void finish(struct request *req, uint8_t status)
 {
-	struct queue *queue = req->queue;
-	uint32_t written = 1 + (status == S_OK ? req->in_bytes : 0);
-
 	*req->status = status;
 	req->busy = false;
-	queue->nr_in_flight--;
-	if (vmm_vq_push(queue->vq, req->chain.head, written))
-		vmm_virtio_interrupt(&queue->blk->virtio, queue->nth);
-	tell_drained(queue);
+	vmm_worker_push(&req->queue->worker, req->chain.head,
+		1 + (status == S_OK ? req->in_bytes : 0));
 }
 
 static void bdev_done(struct bdev_req *bdev, int status)
@@ -229,17 +206,16 @@ static int take_request(struct queue *queue, struct request *req)
 	req->type = le32_get(header.type);
 	req->in_bytes = 0;
 	req->busy = true;
-	queue->nr_in_flight++;
 	dispatch(req, le64_get(header.sector), iov, chain->nr_out, chain->nr_in);
 	return 0;
 }
 
-/* 1 = took one, 0 = there is none, negative = the driver broke a rule. */
-static int take_one(struct queue *queue)
+static int take_one(struct vmm_worker *worker)
 {
+	struct queue *queue = container_of(worker, struct queue, worker);
 	struct vmm_vq_chain chain;
 	struct request *req;
-	int got = vmm_vq_pop(queue->vq, &chain);
+	int got = vmm_vq_pop(worker->vq, &chain);
 
 	if (got <= 0)
 		return got;
@@ -255,69 +231,20 @@ static int take_one(struct queue *queue)
 	return got < 0 ? got : 1;
 }
 
-static void take_all(struct queue *queue)
-{
-	struct vmm_virtio *virtio = &queue->blk->virtio;
-	int got;
-
-	do {
-		while (!atomic_load(&virtio->broken) && (got = take_one(queue)) != 0) {
-			if (got < 0)
-				vmm_virtio_broken(virtio, "a request is malformed");
-		}
-	} while (!atomic_load(&virtio->broken) && vmm_vq_wait(queue->vq));
-}
-
-static void on_kick(struct ev_loop *ev, struct ev_io *watcher, int revents)
-{
-	eventfd_t nr;
-
-	(void)eventfd_read(watcher->fd, &nr);
-	take_all(watcher->data);
-}
-
-/* ---- start and stop, on the queue's thread ---- */
-
-static void start_here(void *arg)
-{
-	struct queue *queue = arg;
-
-	queue->stopping = queue->drained = false;
-	ev_io_start(loop_ev(vmm_iothread_loop(queue->thread)), &queue->kick);
-	take_all(queue);
-}
-
 static int start(void *arg, unsigned int nth, struct vmm_vq *vq, int kick_fd)
 {
-	struct vmm_virtio_blk *blk = arg;
-	struct queue *queue = blk->queues[nth];
-
-	queue->vq = vq;
-	ev_io_init(&queue->kick, on_kick, kick_fd, EV_READ);
-	queue->kick.data = queue;
-	vmm_iothread_call(queue->thread, start_here, queue);
+	vmm_worker_start(&((struct vmm_virtio_blk *)arg)->queues[nth]->worker, vq, kick_fd);
 	return 0;
-}
-
-static void stop_here(void *arg)
-{
-	struct queue *queue = arg;
-
-	ev_io_stop(loop_ev(vmm_iothread_loop(queue->thread)), &queue->kick);
-	queue->stopping = true;
-	tell_drained(queue);
 }
 
 static void stop(void *arg, unsigned int nth)
 {
-	struct vmm_virtio_blk *blk = arg;
-	struct queue *queue = blk->queues[nth];
+	vmm_worker_stop(&((struct vmm_virtio_blk *)arg)->queues[nth]->worker);
+}
 
-	vmm_iothread_call(queue->thread, stop_here, queue);
-	pthread_mutex_lock(&queue->mutex);
-	while (!queue->drained)
-		pthread_cond_wait(&queue->drained_cond, &queue->mutex);
-	pthread_mutex_unlock(&queue->mutex);
+static bool stopped(void *arg, unsigned int nth, bool wait)
+{
+	return vmm_worker_stopped(&((struct vmm_virtio_blk *)arg)->queues[nth]->worker, wait);
 }
 
 static const struct vmm_virtio_ops blk_ops = {
@@ -325,6 +252,7 @@ static const struct vmm_virtio_ops blk_ops = {
 	.class_code = 0x018000,
 	.start = start,
 	.stop = stop,
+	.stopped = stopped,
 };
 
 /* ---- life ---- */
@@ -347,8 +275,7 @@ static void queue_free(struct queue *queue)
 	if (queue->thread)
 		vmm_iothread_call(queue->thread, close_here, queue);
 	vmm_iothread_free(queue->thread);
-	pthread_cond_destroy(&queue->drained_cond);
-	pthread_mutex_destroy(&queue->mutex);
+	vmm_worker_done(&queue->worker);
 	free(queue);
 }
 
@@ -360,11 +287,9 @@ static int queue_new(struct vmm_virtio_blk *blk, unsigned int nth)
 	if (!queue)
 		return -ENOMEM;
 	queue->blk = blk;
-	queue->nth = nth;
-	pthread_mutex_init(&queue->mutex, NULL);
-	pthread_cond_init(&queue->drained_cond, NULL);
 	blk->queues[blk->nr_queues++] = queue;
 	err = vmm_iothread_new(&queue->thread);
+	vmm_worker_init(&queue->worker, &blk->virtio, nth, queue->thread, take_one);
 	if (err)
 		return err;
 	vmm_iothread_call(queue->thread, open_here, queue);

@@ -74,13 +74,21 @@ static void stop(struct vmm_virtio *dev)
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		if (dev->queues[i].started)
 			dev->ops->stop(dev->arg, i);
-		dev->queues[i].started = false;
 	}
 }
 
-static void reset(struct vmm_virtio *dev)
+static bool has_stopped(struct vmm_virtio *dev, bool wait)
 {
-	stop(dev);
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		if (dev->queues[i].started && !dev->ops->stopped(dev->arg, i, wait))
+			return false;
+		dev->queues[i].started = false;
+	}
+	return true;
+}
+
+static void set_initial(struct vmm_virtio *dev)
+{
 	memset(&dev->state, 0, sizeof(dev->state));
 	dev->state.head =
 		(struct vmm_state_head){ VMM_VIRTIO_VERSION, sizeof(struct vmm_virtio_state) };
@@ -90,6 +98,22 @@ static void reset(struct vmm_virtio *dev)
 		dev->state.queues[i].vector = VMM_NO_VECTOR;
 	}
 	atomic_store(&dev->broken, false);
+	dev->resetting = false;
+}
+
+/* Until it is through, the driver sees the old status, and may only look. */
+static void go_on_resetting(struct vmm_virtio *dev)
+{
+	if (dev->resetting && has_stopped(dev, false))
+		set_initial(dev);
+}
+
+static void reset(struct vmm_virtio *dev)
+{
+	if (!dev->resetting)
+		stop(dev);
+	dev->resetting = true;
+	go_on_resetting(dev);
 }
 
 static void start(struct vmm_virtio *dev)
@@ -269,6 +293,7 @@ static uint64_t read_bar(void *arg, uint64_t off, unsigned int len)
 	struct vmm_virtio *dev = arg;
 	uint64_t value = 0;
 
+	go_on_resetting(dev);
 	if (off == QUEUE_DESC + 4 || off == QUEUE_DRIVER + 4 || off == QUEUE_DEVICE + 4)
 		return read_common(dev, off - 4) >> 32;
 	if (off < BAR_ISR)
@@ -283,10 +308,13 @@ static void write_bar(void *arg, uint64_t off, unsigned int len, uint64_t value)
 	struct vmm_virtio *dev = arg;
 	uint64_t nth = (off - BAR_DOORBELLS) / DOORBELL_BYTES;
 
-	if (off < BAR_ISR)
-		write_common(dev, off, len, value);
-	else if (off >= BAR_DOORBELLS && nth < dev->nr_queues)
+	go_on_resetting(dev);
+	if (off < BAR_ISR) {
+		if (!dev->resetting)
+			write_common(dev, off, len, value);
+	} else if (off >= BAR_DOORBELLS && nth < dev->nr_queues) {
 		(void)eventfd_write(dev->queues[nth].kick_fd, 1);
+	}
 }
 
 static void set_doorbells(struct vmm_virtio *dev, bool on)
@@ -339,7 +367,7 @@ int vmm_virtio_plug(struct vmm_virtio *dev, struct vmm_pci *pci)
 	int err;
 
 	dev->offered |= F_RINGS;
-	reset(dev);
+	set_initial(dev);
 	vmm_pci_dev_init(&dev->pci, &id, &pci_ops, dev);
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		dev->queues[i].kick_fd = -1;
@@ -368,7 +396,9 @@ out:
 
 void vmm_virtio_unplug(struct vmm_virtio *dev)
 {
-	stop(dev);
+	if (!dev->resetting)
+		stop(dev);
+	(void)has_stopped(dev, true);
 	vmm_pci_unplug(dev->pci.pci, &dev->pci);
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		if (dev->queues[i].kick_fd >= 0)
