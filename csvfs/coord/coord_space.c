@@ -597,9 +597,14 @@ static int run_falloc_size(struct request *r, struct csv_txn *txn)
 
 	if (longer)
 		grows(r, txn);
-	if (!err)
-		err = csv_inode_set(txn, ino_of(r), (longer ? CSV_SET_SIZE : 0) | CSV_SET_MTIME_MAX,
-			&set, &r->attr);
+	if (err)
+		return err;
+	set.mode = r->attr.mode & ~(uint32_t)S_ISGID;
+	bool drop = (le32_get(b->mode) & CSVP_FALLOC_DROP_SGID) && (r->attr.mode & S_ISGID) &&
+		r->attr.gid != le32_get(b->gid);
+	err = csv_inode_set(txn, ino_of(r),
+		(longer ? CSV_SET_SIZE : 0) | (drop ? CSV_SET_MODE : 0) | CSV_SET_MTIME_MAX, &set,
+		&r->attr);
 	r->size = r->attr.size;
 	return err;
 }
@@ -716,7 +721,7 @@ void start_fallocate(struct request *r)
 {
 	const struct csvp_fallocate *b = r->body;
 	uint64_t off = le64_get(b->off_bytes), len = le64_get(b->len_bytes);
-	uint32_t mode = le32_get(b->mode);
+	uint32_t mode = le32_get(b->mode) & ~(uint32_t)CSVP_FALLOC_DROP_SGID;
 	int err = 0;
 
 	if (!len || !range_ok(off, len, INT64_MAX))

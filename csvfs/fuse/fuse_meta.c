@@ -587,9 +587,12 @@ static void fop_statfs(fuse_req_t req, fuse_ino_t ino)
 	fcall_send(f);
 }
 
+/* Before it asks, the kernel has taken away what a program's rights are. It leaves set-group-id where
+ * the group may not execute; others do not. */
 static void fop_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 	struct fuse_file_info *fi)
 {
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct fcall *f = fcall_new(req, CSVP_FALLOCATE, reply_ok);
 
 	if (!f)
@@ -600,7 +603,8 @@ static void fop_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, o
 		body->off_bytes = le64_of((uint64_t)off);
 		body->len_bytes = le64_of((uint64_t)len);
 		body->now_ns = le64_of((uint64_t)now_ns());
-		body->mode = le32_of((uint32_t)mode);
+		body->mode = le32_of((uint32_t)mode | (ctx->uid ? CSVP_FALLOC_DROP_SGID : 0));
+		body->gid = le32_of(ctx->gid);
 	}
 	f->call.modifies = true;
 	fcall_send(f);

@@ -271,12 +271,13 @@ struct csvp_size {
 #define CSVP_FALLOC_KEEP_SIZE 1u /* as Linux's FALLOC_FL_* */
 #define CSVP_FALLOC_PUNCH 2u
 #define CSVP_FALLOC_ZERO 16u
+#define CSVP_FALLOC_DROP_SGID 0x10000u /* S_ISGID goes, unless the file is gid's */
 struct csvp_fallocate {
 	struct le64 ino;
 	struct le64 off_bytes, len_bytes;
 	struct le64 now_ns;
 	struct le32 mode;
-	struct le32 pad;
+	struct le32 gid; /* who calls */
 };
 
 struct csvp_seek {

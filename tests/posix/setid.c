@@ -89,6 +89,22 @@ static void allocate(void)
 	OK(close(fd));
 }
 
+static void punch(void)
+{
+	int fd = open_ok("f", O_WRONLY);
+
+	OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096));
+	OK(close(fd));
+}
+
+static void zero(void)
+{
+	int fd = open_ok("f", O_WRONLY);
+
+	OK(fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, 200000));
+	OK(close(fd));
+}
+
 static void read_only(void)
 {
 	char buf[10];
@@ -107,7 +123,9 @@ static void write_shared(void)
 
 int main(void)
 {
-	static void (*const writes[])(void) = { overwrite, append, whole_blocks, cut, allocate };
+	static void (*const writes[])(void) = { overwrite, append, whole_blocks, cut, allocate, punch,
+		zero };
+	static void (*const allocates[])(void) = { allocate, punch, zero };
 	static const size_t sizes[] = { 20, 100000 };
 
 	for (size_t s = 0; s < 2; s++) {
@@ -125,6 +143,19 @@ int main(void)
 			make(sizes[s], 06777, 0);
 			writes[i]();
 			expect(06777, 0);
+		}
+		/* fallocate takes set-group-id without the right to execute, too, but not from the group */
+		for (size_t i = 0; i < sizeof(allocates) / sizeof(allocates[0]); i++) {
+			make(sizes[s], 02666, 0);
+			allocates[i]();
+			expect(02666, 0);
+			as_nobody(allocates[i]);
+			expect(0666, 0);
+			make(sizes[s], 02666, 0);
+			OK(chown("f", 0, NOBODY));
+			OK(chmod("f", 02666));
+			as_nobody(allocates[i]);
+			expect(02666, 0);
 		}
 		/* given while a writer is at work: the next write takes it away all the same */
 		make(sizes[s], 0777, 0);
