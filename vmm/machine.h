@@ -4,9 +4,9 @@
  *
  * V1  One mutex holds everything that a guest's slow accesses (ports, MMIO, config spaces) touch. A
  *     vCPU's thread takes it around each such exit, the main thread around what it does.
- * V2  The data path never takes it: doorbells are ioeventfds that wake an I/O thread, interrupts
- * are irqfds that any thread signals. So whoever holds the mutex may wait for an I/O thread. V3
- * What ends the machine is decided once; the first reason stands.
+ * V2  The data path never takes it: doorbells are ioeventfds that wake an I/O thread, interrupts are
+ *     irqfds that any thread signals. So whoever holds the mutex may wait for an I/O thread.
+ * V3  What ends the machine is decided once; the first reason stands.
  */
 #ifndef VMM_MACHINE_H
 #define VMM_MACHINE_H
