@@ -43,7 +43,8 @@ struct fmount_cfg {
 	bool (*queue_idle)(void *arg, const struct bdev_queue *queue);
 	/* Any thread, once: unmounted from outside, or the FUSE device failed. */
 	void (*ended)(void *arg);
-	/* Any thread: root asks the mount to stop at once (FS_IOC_SHUTDOWN), as if the power went. */
+	/* Any thread: root asks the mount to stop at once (FS_IOC_SHUTDOWN), as if the power went. The
+	 * process ends; what is asked of the mount afterwards, until it is unmounted, ends with EIO. */
 	void (*shutdown)(void *arg);
 	void *arg;
 };

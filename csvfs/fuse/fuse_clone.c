@@ -108,7 +108,8 @@ void fop_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, stru
 			fuse_reply_err(req, EPERM);
 			return;
 		}
-		fuse_reply_ioctl(req, 0, NULL, 0);
+		if (dead_start(m))
+			fuse_reply_ioctl(req, 0, NULL, 0);
 		m->cfg.shutdown(m->cfg.arg);
 		return;
 	}

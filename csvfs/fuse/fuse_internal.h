@@ -48,6 +48,7 @@ struct fmount {
 	struct node *node;
 	struct fuse_session *se;
 	bool mounted;
+	bool resends; /* the kernel sends again what was not answered, if it is asked to (INIT) */
 	_Atomic bool ended;
 	_Atomic uint32_t nr_calls;   /* requests that the service thread will answer */
 	_Atomic uint32_t nr_running; /* workers */
@@ -79,6 +80,8 @@ static inline struct ffile *ffile_of(const struct fuse_file_info *fi)
 /* Who processes requests on this thread. */
 extern __thread struct fworker *fworker_self;
 
+/* Room for any request; the payload of a WRITE may need to be moved to its page border. */
+#define RECV_BYTES (NODE_IO_MAX_BYTES + 3u * 4096u)
 struct recv_buf *recv_get(struct fworker *w);
 void recv_put(struct fworker *w, struct recv_buf *rb);
 
@@ -134,6 +137,12 @@ int fraw_init(struct fmount *m) __attribute__((warn_unused_result));
 int purge_start(struct fmount *m) __attribute__((warn_unused_result));
 void purge_abort(struct fmount *m);
 void purge_stop(struct fmount *m);
+
+/* fuse_dead.c */
+/* After this process has ended, another one answers all requests with EIO until the kernel has
+ * unmounted, those that are under way now, too, and the shutdown ioctl with success: it is not to be
+ * answered here. -EOPNOTSUPP: not with this kernel. -ENOMEM, as fork(2). */
+int dead_start(struct fmount *m) __attribute__((warn_unused_result));
 
 /* fuse_xattr.c */
 void fop_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);

@@ -16,7 +16,6 @@
 #define PAGE 4096u
 /* struct fuse_in_header and struct fuse_write_in stand before the payload of a WRITE (F2). */
 #define WRITE_HEADER_BYTES 80u
-#define RECV_BYTES (NODE_IO_MAX_BYTES + 3 * PAGE)
 #define MAX_SPARE 64u
 #define QUIT_TICK_S 0.02
 /* F3 */

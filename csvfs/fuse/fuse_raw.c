@@ -59,6 +59,7 @@ static_assert(sizeof(struct statx_out) == 32 + 256, "fuse");
 
 #define INIT_EXT (1u << 30)		   /* of flags: there are flags2 */
 #define INIT2_DIRECT_IO_ALLOW_MMAP (1u << 4) /* of flags2 (Linux 6.6) */
+#define INIT2_HAS_RESEND (1u << 7)	     /* of flags2 (Linux 6.9); to be known, not to be taken */
 
 /* Flags of our own go into the answer to INIT that libfuse has made. */
 static ssize_t reply_writev(int fd, struct iovec *iov, int count, void *userdata)
@@ -88,13 +89,12 @@ int fraw_init(struct fmount *m)
 	return fuse_session_custom_io(m->se, &io, fuse_session_fd(m->se)) ? -ENOMEM : 0;
 }
 
-/* The kernel offers what we take. */
-static bool offers_mmap(const struct fuse_in_header *in, size_t len)
+/* The kernel's offers beyond those that libfuse knows. */
+static uint32_t offers(const struct fuse_in_header *in, size_t len)
 {
 	const struct fuse_init_in *init = (const struct fuse_init_in *)(const void *)(in + 1);
 
-	return len >= sizeof(*in) + sizeof(*init) && (init->flags & INIT_EXT) &&
-		(init->flags2 & INIT2_DIRECT_IO_ALLOW_MMAP);
+	return len >= sizeof(*in) + sizeof(*init) && (init->flags & INIT_EXT) ? init->flags2 : 0;
 }
 
 static bool is_paging(const struct fuse_in_header *in, size_t len)
@@ -116,7 +116,9 @@ enum fuse_as fraw_prepare(void *mem, size_t len)
 		in->opcode = FUSE_GETATTR;
 		return FUSE_AS_STATX;
 	}
-	if (in->opcode == FUSE_INIT && offers_mmap(in, len))
+	if (in->opcode == FUSE_INIT && fworker_self && fworker_self->mount)
+		fworker_self->mount->resends = offers(in, len) & INIT2_HAS_RESEND;
+	if (in->opcode == FUSE_INIT && (offers(in, len) & INIT2_DIRECT_IO_ALLOW_MMAP))
 		return FUSE_AS_INIT;
 	if (in->opcode == FUSE_READ && is_paging(in, len))
 		return FUSE_AS_PAGES;

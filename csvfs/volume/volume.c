@@ -246,7 +246,7 @@ static void mount_shutdown(void *arg)
 {
 	struct volume *vol = arg;
 
-	log_error("%s: shut down by an ioctl: the mount ends at once, the next one replays",
+	log_error("%s: shut down by an ioctl: all ends with EIO until it is unmounted; the next mount replays",
 		vol->cfg.mountpoint);
 	vol->cfg.shutdown(vol->cfg.arg);
 }

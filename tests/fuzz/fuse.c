@@ -184,6 +184,7 @@ static void process(const void *msg, size_t len)
 	free(exact);
 	memcpy(buf.mem, msg, len);
 	worker.as = fraw_prepare(buf.mem, len);
+	m.resends = false; /* or a shutdown would fork */
 	fuse_session_process_buf(m.se, &buf);
 	if (worker.taken)
 		worker.recv = NULL;
