@@ -3,6 +3,7 @@
  * README.md. */
 #include <errno.h>
 #include <json-c/json.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vmm/run.h"
@@ -26,6 +27,8 @@ static struct json_object *disks_json(const struct vmm_conf *conf)
 
 		ADD(disk, "file", string(conf->disks[i].path));
 		ADD(disk, "ro", boolean(conf->disks[i].readonly));
+		ADD(disk, "on-error",
+			string(conf->disks[i].on_error == VMM_ON_ERROR_PAUSE ? "pause" : "report"));
 		json_object_array_add(list, disk);
 	}
 	return list;
@@ -39,7 +42,9 @@ static int info(
 
 	ADD(result, "name", string(run->name));
 	ADD(result, "pid", int(getpid()));
-	ADD(result, "state", string("running"));
+	ADD(result, "state", string(run->paused[0] ? "paused" : "running"));
+	if (run->paused[0])
+		ADD(result, "reason", string(run->paused));
 	ADD(result, "since_ms", int64((int64_t)(run->since_ns / 1000000)));
 	ADD(result, "resets", int64(run->nr_resets));
 	ADD(result, "cpus", int64(conf->nr_cpus));
@@ -49,10 +54,43 @@ static int info(
 	return version(arg, request, result, ret_error);
 }
 
+static int refuse(char **ret_error, const char *why)
+{
+	*ret_error = strdup(why);
+	return -EINVAL;
+}
+
+static int pause_it(
+	void *arg, struct json_object *request, struct json_object *result, char **ret_error)
+{
+	struct vmm_run *run = arg;
+
+	if (run->paused[0])
+		return refuse(ret_error, "it is paused already");
+	vmm_run_pause(run, "by a command");
+	return 0;
+}
+
+static int resume(
+	void *arg, struct json_object *request, struct json_object *result, char **ret_error)
+{
+	struct vmm_run *run = arg;
+
+	if (!run->paused[0])
+		return refuse(ret_error, "it is not paused");
+	vmm_run_resume(run);
+	return 0;
+}
+
 static int stop(
 	void *arg, struct json_object *request, struct json_object *result, char **ret_error)
 {
-	vmm_machine_power_button(((struct vmm_run *)arg)->machine);
+	struct vmm_run *run = arg;
+
+	if (run->paused[0])
+		return refuse(ret_error, "it is paused, and cannot power off; csvvm resume lets it "
+					 "go on, csvvm kill ends it at once");
+	vmm_machine_power_button(run->machine);
 	return 0;
 }
 
@@ -73,6 +111,8 @@ static int nothing(
 const struct vmm_command vmm_commands[] = {
 	{ "version", version, VMM_THEN_GOES_ON },
 	{ "info", info, VMM_THEN_GOES_ON },
+	{ "pause", pause_it, VMM_THEN_GOES_ON },
+	{ "resume", resume, VMM_THEN_GOES_ON },
 	{ "stop", stop, VMM_THEN_GOES_ON },
 	{ "kill", kill_it, VMM_THEN_GOES_ON },
 	{ "events", nothing, VMM_THEN_EVENTS },

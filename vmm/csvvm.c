@@ -23,6 +23,8 @@ static const char usage[] =
 	"  info NAME                what it is made of, and how it is\n"
 	"  console NAME             its serial console; Ctrl-A d detaches\n"
 	"  events NAME              what happens to it, a line an event\n"
+	"  pause NAME               stop its CPUs\n"
+	"  resume NAME              let them go on, and try again what storage has failed\n"
 	"  stop NAME                press its power button, and wait until it is off\n"
 	"  kill NAME                end it at once\n"
 	"\n"
@@ -31,9 +33,10 @@ static const char usage[] =
 	"  -a, --append=TEXT        run: its command line, \"console=ttyS0 root=/dev/vda\"\n"
 	"  -m, --memory=SIZE        run: memory; default 512M. Suffixes k, M, G, T\n"
 	"  -c, --cpus=N             run: virtual CPUs, 1 to 64; default 1\n"
-	"  -d, --disk=FILE[,ro][,queues=N]\n"
+	"  -d, --disk=FILE[,ro][,queues=N][,on-error=pause|report]\n"
 	"                           run: an image, a block device or a device's URI; up to 24 of\n"
-	"                           them, /dev/vda, /dev/vdb ... in the guest\n"
+	"                           them, /dev/vda, /dev/vdb ... in the guest. When storage fails,\n"
+	"                           pause (the default), or report it to the guest\n"
 	"  -N, --name=NAME          run: its name; default: the first free one of vm1, vm2 ...\n"
 	"  -n, --no-reboot          run: end where the guest reboots\n"
 	"  -b, --daemon             run: in the background, once it has started; prints its name\n"
@@ -63,6 +66,8 @@ static const struct command {
 	{ "info", 0, true, vmm_client_info },
 	{ "console", 0, true, vmm_client_console },
 	{ "events", 0, true, vmm_client_events },
+	{ "pause", 0, true, vmm_client_simple },
+	{ "resume", 0, true, vmm_client_simple },
 	{ "stop", VMM_FOR_WAIT, true, vmm_client_end },
 	{ "kill", VMM_FOR_WAIT, true, vmm_client_end },
 };

@@ -8,11 +8,26 @@
 
 struct bdev;
 
+/* What becomes of a request that storage fails: it is held and the machine pauses (V5, machine.h), or
+ * the guest hears of it. */
+enum vmm_on_error { VMM_ON_ERROR_PAUSE, VMM_ON_ERROR_REPORT };
+
+struct vmm_disk_failure {
+	char disk[256], request[16];
+	uint64_t off_bytes;
+	int err;
+};
+
 struct vmm_disk {
 	struct bdev *bdev;
 	const char *name; /* for messages; the path or URI without credentials */
 	bool readonly;
 	int lock_fd; /* -1: not a file */
+	bool noted; /* that we hold it, in the file */
+	enum vmm_on_error on_error;
+	/* a request was held; on its thread */
+	void (*failed)(void *arg, const struct vmm_disk_failure *failure);
+	void *failed_arg;
 };
 
 /*
@@ -22,6 +37,15 @@ struct vmm_disk {
  */
 int vmm_disk_open(const char *path, bool readonly, struct vmm_disk *ret_disk, char **ret_error)
 	__attribute__((warn_unused_result, nonnull));
+
+struct bdev_req;
+struct vmm_held;
+struct vmm_worker;
+
+/* On the thread of the worker that took the request: whether one that ended with err is held. Says in
+ * the log that it failed. */
+bool vmm_disk_hold(struct vmm_disk *disk, struct vmm_worker *worker, struct vmm_held *held,
+	const struct bdev_req *req, int err) __attribute__((nonnull));
 
 /* Every queue of it is closed. */
 void vmm_disk_close(struct vmm_disk *disk) __attribute__((nonnull));

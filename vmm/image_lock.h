@@ -14,4 +14,14 @@
  * not block. Errors: -EBUSY, another one's use excludes this; those of fcntl(). */
 int vmm_image_lock(int fd, bool write) __attribute__((warn_unused_result));
 
+/*
+ * A note in the file (attribute user.csvvm.holder) of who has it locked, for who finds it locked; no
+ * more than a hint, and only where the file system keeps such attributes.
+ */
+void vmm_image_lock_note(int fd);
+void vmm_image_lock_forget(int fd);
+
+/* "csvvm on n2, process 1234, took it on 2026-11-23 20:15:00"; NULL: nobody knows. The caller's. */
+char *vmm_image_lock_holder(int fd);
+
 #endif

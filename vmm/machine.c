@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "util/checked.h"
 #include "util/err.h"
+#include "util/list.h"
 #include "util/loop.h"
 #include "vmm/acpi.h"
 #include "vmm/bus.h"
@@ -29,6 +31,13 @@ struct vmm_machine {
 	struct loop *loop;
 	struct vmm_mem *mem;
 	struct vmm_kvm *kvm;
+	bool paused; /* main thread */
+	struct {
+		pthread_mutex_t mutex; /* taken last of all, by I/O threads, too */
+		struct loop_work work;
+		bool posted;
+		struct vmm_disk_failure last;
+	} failure;
 	pthread_mutex_t mutex; /* (V1): of all that follows */
 	enum vmm_end end;
 	const char *why;
@@ -58,7 +67,7 @@ static void com1_tx(void *arg, uint8_t byte)
 {
 	struct vmm_machine *machine = arg;
 
-	machine->conf->console(machine->conf->console_arg, byte);
+	machine->conf->console(machine->conf->arg, byte);
 }
 
 static void com1_irq(void *arg, bool high)
@@ -147,6 +156,32 @@ static const struct vmm_vcpu_ops vcpu_ops = {
 	.dead = vcpu_dead,
 };
 
+/* On a disk's thread, which holds the request (V5). */
+static void disk_failed(void *arg, const struct vmm_disk_failure *failure)
+{
+	struct vmm_machine *machine = arg;
+
+	pthread_mutex_lock(&machine->failure.mutex);
+	machine->failure.last = *failure;
+	if (!machine->failure.posted)
+		loop_post(machine->loop, &machine->failure.work);
+	machine->failure.posted = true;
+	pthread_mutex_unlock(&machine->failure.mutex);
+}
+
+static void on_disk_failed(struct loop_work *work)
+{
+	struct vmm_machine *machine = container_of(work, struct vmm_machine, failure.work);
+	struct vmm_disk_failure failure;
+
+	pthread_mutex_lock(&machine->failure.mutex);
+	machine->failure.posted = false;
+	failure = machine->failure.last;
+	pthread_mutex_unlock(&machine->failure.mutex);
+	vmm_machine_pause(machine);
+	machine->conf->disk_failed(machine->conf->arg, &failure);
+}
+
 /* ---- putting it together ---- */
 
 static int fail(char **ret_error, int err, const char *what)
@@ -180,6 +215,9 @@ static int add_disk(struct vmm_machine *machine, const struct vmm_disk_conf *con
 	if (err)
 		return fail(ret_error, err, conf->path);
 	machine->nr_disks++;
+	machine->disks[nth].on_error = conf->on_error;
+	machine->disks[nth].failed = disk_failed;
+	machine->disks[nth].failed_arg = machine;
 	snprintf(serial, sizeof(serial), "disk%u", nth);
 	err = vmm_virtio_blk_new(&machine->disks[nth], machine->mem, &machine->pci, nr_queues,
 		serial, &machine->blks[nth]);
@@ -197,15 +235,32 @@ static int make_cpus(struct vmm_machine *machine, const struct vmm_boot_entry *e
 		   : vmm_vcpu_boot64(machine->vcpus[0], entry->rip, entry->rsi, entry->page_table);
 }
 
+/* Memory is taken as the guest touches it, so what cannot be is refused before. */
+static int make_memory(struct vmm_machine *machine, char **ret_error)
+{
+	uint64_t bytes = machine->conf->memory_bytes;
+	struct sysinfo info;
+	int err = -ENOMEM;
+
+	if (sysinfo(&info) < 0 || bytes <= (uint64_t)(info.totalram + info.totalswap) * info.mem_unit)
+		err = vmm_mem_new(bytes, &machine->mem);
+	if (err && asprintf(ret_error,
+			   "there is not enough memory for the guest's %llu MiB (%s); choose a "
+			   "smaller --memory",
+			   (unsigned long long)bytes >> 20, err_str(err)) < 0)
+		*ret_error = NULL;
+	return err;
+}
+
 static int make(struct vmm_machine *machine, char **ret_error)
 {
 	const struct vmm_conf *conf = machine->conf;
 	struct vmm_boot_entry entry;
 	int err;
 
-	err = vmm_mem_new(conf->memory_bytes, &machine->mem);
+	err = make_memory(machine, ret_error);
 	if (err)
-		return fail(ret_error, err, "there is not enough memory for the guest");
+		return err;
 	err = vmm_kvm_new(machine->mem, &machine->kvm, ret_error);
 	if (err)
 		return err;
@@ -235,6 +290,8 @@ int vmm_machine_new(const struct vmm_conf *conf, struct loop *loop,
 		return -ENOMEM;
 	machine->conf = conf;
 	machine->loop = loop;
+	machine->failure.work.fn = on_disk_failed;
+	pthread_mutex_init(&machine->failure.mutex, NULL);
 	pthread_mutex_init(&machine->mutex, NULL);
 	err = make(machine, ret_error);
 	if (err) {
@@ -264,11 +321,13 @@ void vmm_machine_free(struct vmm_machine *machine)
 		vmm_virtio_blk_free(machine->blks[i]);
 		vmm_disk_close(&machine->disks[i]);
 	}
+	(void)loop_cancel(machine->loop, &machine->failure.work);
 	for (unsigned int i = 0; i < VMM_MAX_CPUS; i++)
 		vmm_vcpu_free(machine->vcpus[i]);
 	vmm_kvm_free(machine->kvm);
 	vmm_mem_free(machine->mem);
 	pthread_mutex_destroy(&machine->mutex);
+	pthread_mutex_destroy(&machine->failure.mutex);
 	free(machine);
 }
 
@@ -295,6 +354,27 @@ void vmm_machine_kill(struct vmm_machine *machine)
 	pthread_mutex_lock(&machine->mutex);
 	end(machine, VMM_KILLED, NULL);
 	pthread_mutex_unlock(&machine->mutex);
+}
+
+void vmm_machine_pause(struct vmm_machine *machine)
+{
+	/* without the mutex, which a CPU within an exit may be waiting for */
+	for (unsigned int i = 0; !machine->paused && i < machine->conf->nr_cpus; i++)
+		vmm_vcpu_pause(machine->vcpus[i]);
+	for (unsigned int i = 0; !machine->paused && i < machine->conf->nr_cpus; i++)
+		vmm_vcpu_wait(machine->vcpus[i]);
+	machine->paused = true;
+}
+
+void vmm_machine_resume(struct vmm_machine *machine)
+{
+	if (!machine->paused)
+		return;
+	for (unsigned int i = 0; i < machine->nr_disks; i++)
+		vmm_virtio_blk_retry(machine->blks[i]);
+	for (unsigned int i = 0; i < machine->conf->nr_cpus; i++)
+		vmm_vcpu_resume(machine->vcpus[i]);
+	machine->paused = false;
 }
 
 size_t vmm_machine_type(struct vmm_machine *machine, const uint8_t *bytes, size_t len_bytes)

@@ -7,6 +7,14 @@
  * V2  The data path never takes it: doorbells are ioeventfds that wake an I/O thread, interrupts are
  *     irqfds that any thread signals. So whoever holds the mutex may wait for an I/O thread.
  * V3  What ends the machine is decided once; the first reason stands.
+ * V4  The CPUs of a paused machine run no guest code, and none of them is within an exit: so it is
+ *     when vmm_machine_pause() returns. Devices are not stopped. What the guest had asked of them
+ *     ends in its memory, and interrupts wait in the controllers; nothing new begins. Memory is
+ *     still only when the devices have drained, too.
+ * V5  A request that storage has failed, on a disk that pauses on errors, stays in flight: nobody
+ *     tells the guest. Its thread holds it (W2, worker.h) and then tells the main thread, which
+ *     pauses the machine. vmm_machine_resume() has each held request submitted again before the
+ *     CPUs run; one that fails anew pauses anew.
  */
 #ifndef VMM_MACHINE_H
 #define VMM_MACHINE_H
@@ -16,6 +24,7 @@
 #include <stdint.h>
 
 #include "vmm/boot.h"
+#include "vmm/disk.h"
 
 struct loop;
 struct vmm_machine;
@@ -27,6 +36,7 @@ struct vmm_disk_conf {
 	const char *path;
 	bool readonly;
 	unsigned int nr_queues; /* 0 = one a CPU, at most 4 */
+	enum vmm_on_error on_error;
 };
 
 struct vmm_conf {
@@ -37,7 +47,9 @@ struct vmm_conf {
 	struct vmm_disk_conf disks[VMM_MAX_DISKS];
 	/* where the serial port's bytes go; on a vCPU's thread, with the mutex held */
 	void (*console)(void *arg, uint8_t byte);
-	void *console_arg;
+	/* storage has failed, and the machine is paused (V5); on the main thread */
+	void (*disk_failed)(void *arg, const struct vmm_disk_failure *failure);
+	void *arg; /* of both */
 };
 
 enum vmm_end { VMM_RUNS, VMM_POWERED_OFF, VMM_RESET, VMM_KILLED, VMM_DIED };
@@ -66,6 +78,10 @@ enum vmm_end vmm_machine_end(struct vmm_machine *machine, const char **ret_why)
 /* Presses the power button; ends it at once. */
 void vmm_machine_power_button(struct vmm_machine *machine) __attribute__((nonnull));
 void vmm_machine_kill(struct vmm_machine *machine) __attribute__((nonnull));
+
+/* Pauses it, and lets it go on (V4, V5); neither does anything twice. */
+void vmm_machine_pause(struct vmm_machine *machine) __attribute__((nonnull));
+void vmm_machine_resume(struct vmm_machine *machine) __attribute__((nonnull));
 
 /* Gives bytes to the serial port; returns how many it took. */
 size_t vmm_machine_type(struct vmm_machine *machine, const uint8_t *bytes, size_t len_bytes)

@@ -119,6 +119,14 @@ static int set_queues(struct vmm_disk_conf *disk, const char *text)
 	return text ? parse_number(text, 1, VMM_MAX_CPUS, &disk->nr_queues) : -EINVAL;
 }
 
+static int set_on_error(struct vmm_disk_conf *disk, const char *text)
+{
+	if (!text || (strcmp(text, "pause") != 0 && strcmp(text, "report") != 0))
+		return -EINVAL;
+	disk->on_error = text[0] == 'p' ? VMM_ON_ERROR_PAUSE : VMM_ON_ERROR_REPORT;
+	return 0;
+}
+
 /* What may stand behind a disk's comma, or in its object. */
 static const struct disk_word {
 	const char *name, *wants;
@@ -126,6 +134,7 @@ static const struct disk_word {
 } disk_words[] = {
 	{ "ro", "nothing, true or false", set_ro },
 	{ "queues", "a number from 1 to 64", set_queues },
+	{ "on-error", "pause or report", set_on_error },
 };
 
 static int set_disk_word(

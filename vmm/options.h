@@ -24,7 +24,7 @@ struct vmm_options {
 	const char *name;	 /* NULL: one is found */
 	const char *control_dir; /* NULL: the default */
 	const char *command, *operand; /* operand may be NULL */
-	bool no_reboot, daemon, paused, json, help, version;
+	bool no_reboot, daemon, json, help, version;
 	unsigned int wait_s;
 	struct json_object *file; /* that the texts above are part of */
 };
@@ -48,9 +48,9 @@ int vmm_options_json(struct vmm_options *options, const char *path, const char *
 int vmm_options_disk(struct vmm_disk_conf *disk, char *text, char **ret_error)
 	__attribute__((warn_unused_result, nonnull));
 
-/* Likewise from JSON: a file name or an object. */
+/* Likewise from JSON: a file name or an object; NULL is JSON's null, and neither. */
 int vmm_options_json_disk(struct vmm_disk_conf *disk, struct json_object *json, char **ret_error)
-	__attribute__((warn_unused_result, nonnull));
+	__attribute__((warn_unused_result, nonnull(1, 3)));
 
 /* Letters, digits, '.', '_' and '-'; begins with a letter or digit. */
 bool vmm_name_ok(const char *name) __attribute__((nonnull));

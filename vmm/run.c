@@ -36,6 +36,44 @@ static void tell(struct vmm_run *run, const char *name)
 	vmm_control_event(run->control, vmm_event_new(name));
 }
 
+void vmm_run_pause(struct vmm_run *run, const char *reason)
+{
+	struct json_object *event = vmm_event_new("paused");
+
+	vmm_machine_pause(run->machine);
+	snprintf(run->paused, sizeof(run->paused), "%s", reason);
+	json_object_object_add(event, "reason", json_object_new_string(reason));
+	vmm_control_event(run->control, event);
+}
+
+void vmm_run_resume(struct vmm_run *run)
+{
+	vmm_machine_resume(run->machine);
+	run->paused[0] = '\0';
+	tell(run, "resumed");
+}
+
+static void disk_failed(void *arg, const struct vmm_disk_failure *failure)
+{
+	struct json_object *event = vmm_event_new("disk-error");
+	struct vmm_run *run = arg;
+	char reason[sizeof(run->paused)];
+
+	snprintf(reason, sizeof(reason), "%s: %s at %llu: %s", failure->disk, failure->request,
+		(unsigned long long)failure->off_bytes, err_str(failure->err));
+	json_object_object_add(event, "reason", json_object_new_string(reason));
+	json_object_object_add(event, "disk", json_object_new_string(failure->disk));
+	json_object_object_add(event, "request", json_object_new_string(failure->request));
+	json_object_object_add(
+		event, "off_bytes", json_object_new_int64((int64_t)failure->off_bytes));
+	json_object_object_add(event, "error", json_object_new_string(err_str(failure->err)));
+	vmm_control_event(run->control, event);
+	if (run->paused[0])
+		return;
+	log_error("the machine %s is paused; csvvm resume %s tries again", run->name, run->name);
+	vmm_run_pause(run, reason);
+}
+
 /* ---- the terminal ---- */
 
 static struct termios old_termios;
@@ -165,6 +203,7 @@ static enum vmm_end run_once(struct vmm_run *run, const char **ret_why)
 		free(error);
 		return VMM_RUNS;
 	}
+	run->paused[0] = '\0';
 	vmm_console_set_machine(run->console, run->machine);
 	if (!run->options->daemon)
 		make_raw();
@@ -201,6 +240,7 @@ static int run_all(struct vmm_run *run)
 		tell(run, "reset");
 		return VMM_EXIT_OFF;
 	case VMM_RUNS:
+		tell(run, "died");
 		return VMM_EXIT_NOT_MADE;
 	case VMM_KILLED:
 		tell(run, "killed");
@@ -270,7 +310,8 @@ int vmm_run(struct vmm_options *options)
 	int rc = VMM_EXIT_NOT_MADE, err = 0;
 
 	options->conf.console = console_out;
-	options->conf.console_arg = &run;
+	options->conf.disk_failed = disk_failed;
+	options->conf.arg = &run;
 	if (options->daemon && become_daemon(&run) < 0)
 		return rc;
 	err = loop_new(&run.loop);

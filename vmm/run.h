@@ -30,6 +30,7 @@ struct vmm_run {
 	struct vmm_control *control;
 	uint64_t since_ns; /* CLOCK_REALTIME of the start */
 	unsigned int nr_resets;
+	char paused[400]; /* why it is; "" = it runs */
 	bool escape, button_pressed;
 	int ready_fd; /* a daemon's pipe to who started it, or -1 */
 };
@@ -39,6 +40,10 @@ extern const struct vmm_command vmm_commands[];
 
 /* {"event": name, "time": ...}, to which the caller adds more. */
 struct json_object *vmm_event_new(const char *name) __attribute__((warn_unused_result, nonnull));
+
+/* Pauses it and says why to who listens; lets it go on. */
+void vmm_run_pause(struct vmm_run *run, const char *reason) __attribute__((nonnull));
+void vmm_run_resume(struct vmm_run *run) __attribute__((nonnull));
 
 /* Runs it to the end, here or as a daemon; what is wrong is printed. The exit code. */
 int vmm_run(struct vmm_options *options) __attribute__((nonnull));

@@ -35,11 +35,14 @@ struct vmm_vcpu {
 	const struct vmm_vcpu_ops *ops;
 	void *arg;
 	bool started;
-	atomic_bool stop;
+	atomic_bool stop, pause;
 	pthread_t thread;
+	pthread_mutex_t mutex; /* taken last of all: */
+	pthread_cond_t cond;
+	bool parked; /* not in KVM_RUN, nor in ops */
 };
 
-/* Interrupts KVM_RUN by being there; what it means stands in vcpu->stop. */
+/* Interrupts KVM_RUN by being there; what it means stands in vcpu->stop and pause. */
 static void on_kick(int sig)
 {
 }
@@ -88,6 +91,8 @@ int vmm_vcpu_new(struct vmm_kvm *kvm, unsigned int id, unsigned int nr_cpus,
 	vcpu->id = id;
 	vcpu->ops = ops;
 	vcpu->arg = arg;
+	pthread_mutex_init(&vcpu->mutex, NULL);
+	pthread_cond_init(&vcpu->cond, NULL);
 	vcpu->fd = ioctl(vmm_kvm_fd(kvm), KVM_CREATE_VCPU, id);
 	err = vcpu->fd < 0 ? -errno : map_run(vcpu, kvm);
 	if (!err)
@@ -175,11 +180,29 @@ static bool handle_exit(struct vmm_vcpu *vcpu)
 	}
 }
 
+/* Waits as long as it is paused. */
+static void park(struct vmm_vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->mutex);
+	vcpu->parked = true;
+	pthread_cond_broadcast(&vcpu->cond);
+	while (atomic_load(&vcpu->pause) && !atomic_load(&vcpu->stop))
+		pthread_cond_wait(&vcpu->cond, &vcpu->mutex);
+	vcpu->parked = false;
+	pthread_mutex_unlock(&vcpu->mutex);
+	/* the guest's watchdogs forgive it then; those that know no kvmclock need not */
+	(void)ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
+}
+
 static void *run_thread(void *arg)
 {
 	struct vmm_vcpu *vcpu = arg;
 
 	while (!atomic_load(&vcpu->stop)) {
+		if (atomic_load(&vcpu->pause)) {
+			park(vcpu);
+			continue;
+		}
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
 			/* EAGAIN: an AP got its INIT */
 			if (errno == EINTR || errno == EAGAIN)
@@ -190,6 +213,10 @@ static void *run_thread(void *arg)
 		if (!handle_exit(vcpu))
 			break;
 	}
+	pthread_mutex_lock(&vcpu->mutex);
+	vcpu->parked = true;
+	pthread_cond_broadcast(&vcpu->cond);
+	pthread_mutex_unlock(&vcpu->mutex);
 	return NULL;
 }
 
@@ -210,14 +237,47 @@ int vmm_vcpu_start(struct vmm_vcpu *vcpu)
 	return -err;
 }
 
+/* Out of KVM_RUN, to look at what was set before. */
+static void kick(struct vmm_vcpu *vcpu)
+{
+	/* a signal that comes just before KVM_RUN is lost; this is not */
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	if (vcpu->started)
+		pthread_kill(vcpu->thread, kick_signal());
+}
+
+void vmm_vcpu_pause(struct vmm_vcpu *vcpu)
+{
+	atomic_store(&vcpu->pause, true);
+	kick(vcpu);
+}
+
+void vmm_vcpu_wait(struct vmm_vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->mutex);
+	while (vcpu->started && !vcpu->parked)
+		pthread_cond_wait(&vcpu->cond, &vcpu->mutex);
+	pthread_mutex_unlock(&vcpu->mutex);
+}
+
+void vmm_vcpu_resume(struct vmm_vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->mutex);
+	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	atomic_store(&vcpu->pause, false);
+	pthread_cond_broadcast(&vcpu->cond);
+	pthread_mutex_unlock(&vcpu->mutex);
+}
+
 void vmm_vcpu_stop(struct vmm_vcpu *vcpu)
 {
 	if (!vcpu->started)
 		return;
+	pthread_mutex_lock(&vcpu->mutex);
 	atomic_store(&vcpu->stop, true);
-	/* a signal that comes just before KVM_RUN is lost; this is not */
-	vcpu->run->immediate_exit = 1;
-	pthread_kill(vcpu->thread, kick_signal());
+	pthread_cond_broadcast(&vcpu->cond);
+	pthread_mutex_unlock(&vcpu->mutex);
+	kick(vcpu);
 	pthread_join(vcpu->thread, NULL);
 	vcpu->started = false;
 }
@@ -230,5 +290,7 @@ void vmm_vcpu_free(struct vmm_vcpu *vcpu)
 		munmap(vcpu->run, vcpu->run_bytes);
 	if (vcpu->fd >= 0)
 		close(vcpu->fd);
+	pthread_cond_destroy(&vcpu->cond);
+	pthread_mutex_destroy(&vcpu->mutex);
 	free(vcpu);
 }

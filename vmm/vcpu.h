@@ -32,6 +32,15 @@ int vmm_vcpu_boot64(struct vmm_vcpu *vcpu, uint64_t entry, uint64_t rsi, uint64_
 /* Starts the thread. Errors: of pthread_create(). */
 int vmm_vcpu_start(struct vmm_vcpu *vcpu) __attribute__((warn_unused_result, nonnull));
 
+/*
+ * The thread runs no guest code from when vmm_vcpu_wait() has returned until vmm_vcpu_resume(), nor is
+ * it within ops; also one that is started later. Two calls, so that many CPUs stop at once. The caller
+ * holds no lock that ops take, and is the one thread that pauses, resumes and stops.
+ */
+void vmm_vcpu_pause(struct vmm_vcpu *vcpu) __attribute__((nonnull));
+void vmm_vcpu_wait(struct vmm_vcpu *vcpu) __attribute__((nonnull));
+void vmm_vcpu_resume(struct vmm_vcpu *vcpu) __attribute__((nonnull));
+
 /* Makes the thread end and waits for it; the caller holds no lock that ops take. */
 void vmm_vcpu_stop(struct vmm_vcpu *vcpu) __attribute__((nonnull));
 

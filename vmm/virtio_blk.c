@@ -61,6 +61,7 @@ struct range {
 
 struct request {
 	struct bdev_req bdev;
+	struct vmm_held held;
 	struct queue *queue;
 	uint32_t type;
 	uint32_t in_bytes; /* that a read fills */
@@ -99,10 +100,22 @@ static void bdev_done(struct bdev_req *bdev, int status)
 {
 	struct request *req = bdev->arg;
 
-	if (status)
-		log_error("%s: request %u at %llu failed: %s", req->queue->blk->disk->name,
-			req->type, (unsigned long long)bdev->off_bytes, err_str(status));
+	if (status && status != -EOPNOTSUPP &&
+		vmm_disk_hold(req->queue->blk->disk, &req->queue->worker, &req->held, bdev, status))
+		return;
 	finish(req, status == 0 ? S_OK : status == -EOPNOTSUPP ? S_UNSUPP : S_IOERR);
+}
+
+/*
+ * Submits it again. Not a flush: what it should have made stable may be lost, and the next one would
+ * say that all is well; so the guest is told.
+ */
+static void go_on(struct vmm_held *held, bool give_up)
+{
+	struct request *req = container_of(held, struct request, held);
+
+	if (give_up || req->bdev.op == BDEV_FLUSH || bdev_submit(req->queue->bdev, &req->bdev) < 0)
+		finish(req, S_IOERR);
 }
 
 static void submit(struct request *req, enum bdev_op op, uint64_t sector, uint64_t len_bytes,
@@ -203,6 +216,7 @@ static int take_request(struct queue *queue, struct request *req)
 	if (last->iov_len == 0)
 		chain->nr_in--;
 	req->queue = queue;
+	req->held.go = go_on;
 	req->type = le32_get(header.type);
 	req->in_bytes = 0;
 	req->busy = true;
@@ -354,6 +368,12 @@ int vmm_virtio_blk_new(struct vmm_disk *disk, const struct vmm_mem *mem, struct 
 	}
 	*ret_blk = blk;
 	return 0;
+}
+
+void vmm_virtio_blk_retry(struct vmm_virtio_blk *blk)
+{
+	for (unsigned int i = 0; i < blk->nr_queues; i++)
+		vmm_worker_retry(&blk->queues[i]->worker);
 }
 
 void vmm_virtio_blk_free(struct vmm_virtio_blk *blk)

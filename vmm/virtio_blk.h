@@ -17,6 +17,9 @@ int vmm_virtio_blk_new(struct vmm_disk *disk, const struct vmm_mem *mem, struct 
 	unsigned int nr_queues, const char *serial, struct vmm_virtio_blk **ret_blk)
 	__attribute__((warn_unused_result, nonnull));
 
+/* Tries again what storage has failed (V5). */
+void vmm_virtio_blk_retry(struct vmm_virtio_blk *blk) __attribute__((nonnull));
+
 /* Waits for what is under way, then takes it off the bus. NULL is allowed. */
 void vmm_virtio_blk_free(struct vmm_virtio_blk *blk);
 

@@ -13,6 +13,7 @@ void vmm_worker_init(struct vmm_worker *worker, struct vmm_virtio *virtio, unsig
 	*worker = (struct vmm_worker){
 		.virtio = virtio, .nth = nth, .thread = thread, .take = take, .drained = true
 	};
+	list_init(&worker->held);
 	pthread_mutex_init(&worker->mutex, NULL);
 	pthread_cond_init(&worker->drained_cond, NULL);
 }
@@ -75,12 +76,29 @@ void vmm_worker_start(struct vmm_worker *worker, struct vmm_vq *vq, int kick_fd)
 	vmm_iothread_call(worker->thread, start_here, worker);
 }
 
+static void go_on(struct vmm_worker *worker, bool give_up)
+{
+	struct list held;
+
+	list_init(&held);
+	list_splice_tail(&held, &worker->held);
+	while (!list_empty(&held)) {
+		struct vmm_held *first = list_entry(held.next, struct vmm_held, link);
+
+		list_del(&first->link);
+		first->go(first, give_up);
+	}
+}
+
 static void stop_here(void *arg)
 {
 	struct vmm_worker *worker = arg;
 
 	ev_io_stop(loop_ev(vmm_iothread_loop(worker->thread)), &worker->kick);
 	worker->stopping = true;
+	worker->nr_in_flight++; /* so that the last one does not tell */
+	go_on(worker, true);
+	worker->nr_in_flight--;
 	tell_drained(worker);
 }
 
@@ -107,4 +125,22 @@ void vmm_worker_push(struct vmm_worker *worker, uint16_t head, uint32_t len_byte
 	if (vmm_vq_push(worker->vq, head, len_bytes))
 		vmm_virtio_interrupt(worker->virtio, worker->nth);
 	tell_drained(worker);
+}
+
+bool vmm_worker_hold(struct vmm_worker *worker, struct vmm_held *held)
+{
+	if (worker->stopping)
+		return false;
+	list_add_tail(&worker->held, &held->link);
+	return true;
+}
+
+static void retry_here(void *arg)
+{
+	go_on(arg, false);
+}
+
+void vmm_worker_retry(struct vmm_worker *worker)
+{
+	vmm_iothread_call(worker->thread, retry_here, worker);
 }

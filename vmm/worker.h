@@ -4,7 +4,9 @@
  * driver resets the device.
  *
  * W1  From vmm_worker_start() until it has stopped all of it belongs to the thread, but for what the
- * mutex covers. What the device has taken is in flight until vmm_worker_push().
+ *     mutex covers. What the device has taken is in flight until vmm_worker_push().
+ * W2  A request that storage has failed may be held, in flight, until somebody has it tried again
+ *     (V5). Stopping gives it up, so that nobody waits for storage that does not come back.
  */
 #ifndef VMM_WORKER_H
 #define VMM_WORKER_H
@@ -14,9 +16,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "util/list.h"
+
 struct vmm_iothread;
 struct vmm_virtio;
 struct vmm_vq;
+
+/* In a device's request. go() runs on the thread: submits it again, or with give_up ends it. */
+struct vmm_held {
+	struct list link;
+	void (*go)(struct vmm_held *held, bool give_up);
+};
 
 struct vmm_worker {
 	struct vmm_virtio *virtio;
@@ -27,6 +37,7 @@ struct vmm_worker {
 	struct ev_io kick;
 	unsigned int nr_in_flight;
 	bool stopping;
+	struct list held;
 	pthread_mutex_t mutex;
 	pthread_cond_t drained_cond;
 	bool drained;
@@ -52,5 +63,11 @@ bool vmm_worker_stopped(struct vmm_worker *worker, bool wait) __attribute__((non
 /* On the thread: gives back a chain that take() took, len_bytes of it written. */
 void vmm_worker_push(struct vmm_worker *worker, uint16_t head, uint32_t len_bytes)
 	__attribute__((nonnull));
+
+/* On the thread: holds a request. False: it is stopping, and wants it given back. */
+bool vmm_worker_hold(struct vmm_worker *worker, struct vmm_held *held) __attribute__((nonnull));
+
+/* Tries again what is held; from another thread, waits until all of it is submitted. */
+void vmm_worker_retry(struct vmm_worker *worker) __attribute__((nonnull));
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "tests/unit/test.h"
@@ -110,6 +111,29 @@ static void topology(void)
 	CHECK_EQ(cpuid.entries[2].edx, 5);
 }
 
+/* Who is refused learns who has it. */
+static void holder(int a, int b)
+{
+	char host[65] = "", want[100], *text;
+
+	CHECK(!vmm_image_lock_holder(b));
+	vmm_image_lock_note(a);
+	text = vmm_image_lock_holder(b);
+	if (!text) { /* a file system without attributes of users */
+		CHECK(fsetxattr(a, "user.x", "x", 1, 0) < 0);
+		return;
+	}
+	CHECK_OK(gethostname(host, sizeof(host) - 1));
+	snprintf(want, sizeof(want), "csvvm on %s, process %d, took it on 2", host, (int)getpid());
+	CHECK(strncmp(text, want, strlen(want)) == 0);
+	free(text);
+	/* what somebody else wrote there is not shown */
+	CHECK_OK(fsetxattr(a, "user.csvvm.holder", "a\x1b[2J 1 1", 9, 0));
+	CHECK(!vmm_image_lock_holder(b));
+	vmm_image_lock_forget(a);
+	CHECK(!vmm_image_lock_holder(b));
+}
+
 static void locks(void)
 {
 	char path[] = "/var/tmp/vmm_machine.XXXXXX";
@@ -119,6 +143,7 @@ static void locks(void)
 	CHECK(a >= 0 && b >= 0 && c >= 0 && d >= 0);
 	CHECK_OK(vmm_image_lock(a, true));
 	CHECK_EQ(vmm_image_lock(b, true), -EBUSY);
+	holder(a, b);
 	CHECK_EQ(vmm_image_lock(c, false), -EBUSY);
 	close(a);
 	close(b);

@@ -26,11 +26,11 @@ static int parse(struct vmm_options *options, const char *text)
 static void flags(void)
 {
 	static const char *const bad[] = { "-m 31M", "-m 1x", "-m -1", "-m 100000001", "-c 0", "-c 65", "-c -1",
-		"-d a,queus=1", "-d a,ro=1", "-d a,queues=0", "-d ,ro", "-N ../x", "-N a/b", "-N .x", "--wait=1", "-x",
+		"-d a,queus=1", "-d a,on-error", "-d a,on-error=x", "-d a,ro=1", "-d a,queues=0", "-d ,ro", "-N ../x", "-N a/b", "-N .x", "--wait=1", "-x",
 		"a b" };
 	struct vmm_options options;
 
-	CHECK_OK(parse(&options, "-k kernel -m 1G --cpus=2 -d a.img -d fault(ops=read,nth=2,err=EIO)|file:/b,ro,queues=3"));
+	CHECK_OK(parse(&options, "-k kernel -m 1G --cpus=2 -d a.img -d fault(ops=read,nth=2,err=EIO)|file:/b,ro,queues=3,on-error=report"));
 	CHECK(strcmp(options.command, "run") == 0 && !options.operand);
 	CHECK(strcmp(options.conf.boot.kernel, "kernel") == 0);
 	CHECK_EQ(options.conf.memory_bytes, 1 << 30);
@@ -39,6 +39,8 @@ static void flags(void)
 	CHECK(strcmp(options.conf.disks[1].path, "fault(ops=read,nth=2,err=EIO)|file:/b") == 0);
 	CHECK(options.conf.disks[1].readonly && !options.conf.disks[0].readonly);
 	CHECK_EQ(options.conf.disks[1].nr_queues, 3);
+	CHECK_EQ(options.conf.disks[1].on_error, VMM_ON_ERROR_REPORT);
+	CHECK_EQ(options.conf.disks[0].on_error, VMM_ON_ERROR_PAUSE);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		CHECK_EQ(parse(&options, bad[i]), -EINVAL);
 }

@@ -6,7 +6,8 @@
 # shellcheck disable=SC2034 # for the scripts
 GUEST_APPEND='console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off'
 
-# make_guest_initrd FILE MODULE… : with these modules and what they need
+# make_guest_initrd FILE MODULE… : with these modules and what they need. With $GUEST_INIT set it is all
+# there is of the guest: that script runs in it, instead of going over to a root on a disk.
 make_guest_initrd()
 {
 	local dir=$TMP/initrd.dir file=$1 path module
@@ -23,7 +24,17 @@ make_guest_initrd()
 		esac
 		basename "$path" .xz >>"$dir/m/order"
 	done <"$TMP/modules"
-	cat >"$dir/init" <<'END'
+	if [[ -n ${GUEST_INIT:-} ]]; then
+		cat - <(echo "$GUEST_INIT") >"$dir/init" <<'END'
+#!/bin/busybox sh
+/bin/busybox --install -s /bin; export PATH=/bin
+mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys
+while read -r module; do
+	insmod "/m/$module" || echo "no $module"
+done </m/order
+END
+	else
+		cat >"$dir/init" <<'END'
 #!/bin/busybox sh
 b=/bin/busybox
 $b mount -t devtmpfs dev /dev
@@ -35,6 +46,7 @@ $b mount -t ext4 /dev/vda /new || { echo 'no root'; $b poweroff -f; }
 $b mount --move /dev /new/dev
 exec $b switch_root /new /init
 END
+	fi
 	chmod 755 "$dir/init"
 	(cd "$dir" && find . | busybox cpio -o -H newc 2>/dev/null) >"$file"
 	rm -rf "$dir"
