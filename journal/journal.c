@@ -80,7 +80,7 @@ int jnl_new(const struct jnl_cfg *cfg, struct jnl **ret_jnl)
 	jnl->ring_blks = cfg->nr_blks - 2;
 	/* In a small log a quarter would not even hold one commit. */
 	jnl->cap_blks = (uint32_t)MAX(
-		jnl->ring_blks / 4, JNL_TXN_MAX_BLOCKS + jnl_desc_blks(JNL_TXN_MAX_BLOCKS));
+		MIN(jnl->ring_blks / 4, JNL_REC_BLKS), JNL_TXN_MAX_BLOCKS + jnl_desc_blks(JNL_TXN_MAX_BLOCKS));
 	htab_init(&jnl->open_blks);
 	htab_init(&jnl->newest);
 	list_init(&jnl->recs);
@@ -464,9 +464,19 @@ uint64_t jnl_written_seq(const struct jnl *jnl)
 	return jnl->written_seq;
 }
 
+uint64_t jnl_stable_seq(const struct jnl *jnl)
+{
+	return jnl->stable_seq;
+}
+
 uint64_t jnl_tail_seq(const struct jnl *jnl)
 {
 	return jnl->tail_seq;
+}
+
+uint64_t jnl_hole(const struct jnl *jnl)
+{
+	return jnl->hole_seq;
 }
 
 int jnl_error(const struct jnl *jnl)

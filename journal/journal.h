@@ -9,7 +9,8 @@
  *
  * J1  Records carry consecutive sequence numbers and the epoch of the coordinator that wrote them;
  *     replay takes the unbroken run from the tail whose epochs never fall, and stops at the first
- *     record that is torn, out of sequence, of another volume, or of a lower epoch.
+ *     record that is torn, out of sequence, of another volume, or of a lower epoch. If a later
+ *     record proves that this one was stable, then it is no end but damage: replay fails.
  * J2  A block is written in place only after a record that holds this content is stable.
  * J3  The tail moves past a record only after each block in it was written in place (or is in a
  *     later record whose content superseded it and which stays in the log) and flushed.
@@ -58,6 +59,7 @@ struct jnl_cfg {
 	/* The journal has failed (J5); once. Not for a failed jnl_recover(), whose done tells. */
 	void (*failed)(void *arg, int err);
 	void *arg;
+	bool hole_ok; /* repair: what there is before the damage is replayed */
 };
 
 struct jnl_header { /* what the header blocks say */
@@ -138,10 +140,11 @@ void jnl_wait_written(struct jnl *jnl, uint64_t seq, struct jnl_wait *wait);
 /* Likewise when it is stable: flushes. Concurrent waits share a flush. */
 void jnl_wait_stable(struct jnl *jnl, uint64_t seq, struct jnl_wait *wait);
 
-/* Sequence of the open compound (even if still empty), of the last record on the LUN, of the tail
- * (the oldest record in the log). */
+/* Sequence of the open compound (even if still empty), of the last record on the LUN, of the last that a
+ * flush of ours has made stable, of the tail (the oldest record in the log). */
 uint64_t jnl_open_seq(const struct jnl *jnl);
 uint64_t jnl_written_seq(const struct jnl *jnl);
+uint64_t jnl_stable_seq(const struct jnl *jnl);
 uint64_t jnl_tail_seq(const struct jnl *jnl);
 
 /* Starts a checkpoint of everything committed so far (it waits for the open compound to be
@@ -156,6 +159,9 @@ const void *jnl_peek(struct jnl *jnl, uint64_t blk);
 /* Writes out, checkpoints, marks the header clean; done runs once, when nothing is in flight any
  * more, with the sticky error if there is one; then only jnl_free(). */
 void jnl_close(struct jnl *jnl, struct jnl_wait *wait);
+
+/* The record that jnl_recover() found damaged, though it was stable; 0: none. */
+uint64_t jnl_hole(const struct jnl *jnl);
 
 /* 0 or the sticky error (J5). After it what was closed can still be seen (jnl_peek()). */
 int jnl_error(const struct jnl *jnl);

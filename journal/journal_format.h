@@ -64,7 +64,7 @@ struct jnl_desc_blk {
 	struct le32 index;    /* 0x48 of this descriptor block */
 	struct le32 flags;    /* 0x4c 0 */
 	struct le64 hdr_seq;  /* 0x50 h.seq of the header that was stable when this was written */
-	struct le64 reserved; /* 0x58 0 */
+	struct le64 stable_seq; /* 0x58 the newest record that was stable then; 0 = none known */
 	struct jnl_desc_ent ents[]; /* 0x60 */
 };
 static_assert(sizeof(struct jnl_desc_blk) == 0x60, "format");

@@ -39,6 +39,7 @@
 #include "util/loop.h"
 
 #define JNL_IO_BLKS 256u    /* largest request for a run of blocks */
+#define JNL_REC_BLKS 1024u  /* of a record, or what one commit takes: so far replay looks for the next */
 #define JNL_INPLACE_IOS 16u /* requests of a checkpoint in flight */
 #define JNL_NR_FLUSHES 2u   /* flushes in flight */
 
@@ -193,6 +194,7 @@ struct jnl {
 	uint32_t room_want; /* 0 = nobody was refused */
 
 	struct jnl_replay *replay;
+	uint64_t hole_seq; /* jnl_hole() */
 	struct jnl_stats stats;
 };
 

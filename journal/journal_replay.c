@@ -15,12 +15,19 @@
  * If one header block is not valid it was torn when its write was cut off, or it rotted; then it
  * may be the newest, and the other's tail is outdated. Each record names the header that was stable
  * when it was written: one that names a newer header than the one found proves such a loss.
+ *
+ * Likewise each record names the newest that was stable when it was written. The log ends with a record
+ * that was cut off, or never written: nothing that comes behind it can say that it was stable. If
+ * something does, it rotted or its write was lost, and with it what was promised to be there. The next
+ * record begins at most the largest record further on: so far is looked, from each that is found.
  */
 #include "journal/journal_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "util/log.h"
 
 #define CHUNK_BLKS 16u
 #define NR_CHUNKS 32u
@@ -49,6 +56,7 @@ struct jnl_replay {
 
 	struct jnl_scan scan;
 	bool ended; /* the log has */
+	uint64_t eaten, look_to; /* in blocks from the tail; look_to: once it has ended */
 	uint64_t next_off;
 	uint32_t first, nr_used, depth; /* chunks: a ring; how many may be used */
 	struct chunk chunks[NR_CHUNKS];
@@ -143,15 +151,52 @@ static uint64_t ring_pos(const struct jnl_replay *rp, uint64_t off)
 	return (rp->info.tail_pos + off) % rp->jnl->ring_blks;
 }
 
+/* The log has ended: a record behind the end says that the one which ends it was stable. */
+static bool proves_hole(struct jnl_replay *rp, const struct jnl_desc_blk *d, uint64_t off)
+{
+	const struct jnl_cfg *cfg = &rp->jnl->cfg;
+	const struct jnl_scan *scan = &rp->scan;
+	uint64_t epoch = le64_get(d->h.epoch), nr;
+
+	if (le32_get(d->h.magic) != JNL_MAGIC || le64_get(d->h.seq) <= scan->next_seq ||
+		epoch < scan->min_epoch || epoch > scan->max_epoch ||
+		jnl_check_block(d, JNL_BT_RECORD, cfg->start_blk + 1 + ring_pos(rp, off), cfg->uuid,
+			sizeof(*d)))
+		return false;
+	nr = MIN((uint64_t)le32_get(d->nr_imgs) + le32_get(d->nr_desc), JNL_REC_BLKS);
+	rp->look_to = MAX(rp->look_to, off + nr + JNL_REC_BLKS);
+	return le64_get(d->stable_seq) >= scan->next_seq;
+}
+
+static int hole(struct jnl_replay *rp, const struct jnl_desc_blk *d)
+{
+	rp->jnl->hole_seq = rp->scan.next_seq;
+	log_error("record %llu of the log is damaged: record %llu was written when it was stable",
+		(unsigned long long)rp->scan.next_seq, (unsigned long long)le64_get(d->h.seq));
+	return rp->jnl->cfg.hole_ok ? 0 : -ERR_CORRUPT;
+}
+
+static bool enough(const struct jnl_replay *rp)
+{
+	return rp->ended && !rp->suspect && rp->eaten >= rp->look_to;
+}
+
 /* 0 or a code. */
 static int eat(struct jnl_replay *rp, const void *block, uint64_t off)
 {
+	rp->eaten = off + 1;
 	if (!rp->ended) {
 		int ret = jnl_scan_feed(&rp->scan, block);
 
 		if (ret < 0)
 			return ret;
 		rp->ended = ret == 0;
+		rp->look_to = off + JNL_REC_BLKS;
+	} else if (!rp->jnl->hole_seq && proves_hole(rp, block, off)) {
+		int err = hole(rp, block);
+
+		if (err)
+			return err;
 	}
 	if (rp->suspect && proves_loss(rp, block, ring_pos(rp, off)))
 		return -ERR_CORRUPT;
@@ -192,13 +237,14 @@ static bool eat_singly(struct jnl_replay *rp, struct chunk *c)
 				    : eat(rp, c->buf + (size_t)c->single * JNL_BLOCK_BYTES,
 					      c->off + c->single);
 
+		rp->eaten = c->off + c->single + 1;
 		if (err) {
 			jnl_fail(rp->jnl, err);
 			return true;
 		}
 		c->single++;
 	}
-	if (c->single == c->nr || (rp->ended && !rp->suspect))
+	if (c->single == c->nr || enough(rp))
 		return false;
 	read_chunk(rp, c, c->single, 1);
 	return true;
@@ -213,7 +259,7 @@ static bool eat_chunk(struct jnl_replay *rp, struct chunk *c)
 		jnl_fail(rp->jnl, c->status);
 		return false;
 	}
-	for (uint32_t i = 0; i < c->nr && !(rp->ended && !rp->suspect); i++) {
+	for (uint32_t i = 0; i < c->nr && !enough(rp); i++) {
 		int err = eat(rp, c->buf + (size_t)i * JNL_BLOCK_BYTES, c->off + i);
 
 		if (err) {
@@ -232,7 +278,7 @@ static void on_chunk(struct jnl_io *io, int status)
 	c->busy = false;
 	c->status = status;
 	rp->nr_reading--;
-	while (rp->nr_used > 0 && !rp->chunks[rp->first].busy && !(rp->ended && !rp->suspect)) {
+	while (rp->nr_used > 0 && !rp->chunks[rp->first].busy && !enough(rp)) {
 		if (!eat_chunk(rp, &rp->chunks[rp->first]))
 			break;
 		rp->first = (rp->first + 1) % NR_CHUNKS;
@@ -247,9 +293,7 @@ static void on_chunk(struct jnl_io *io, int status)
 static void read_more(struct jnl_replay *rp)
 {
 	const uint64_t ring = rp->jnl->ring_blks;
-	const bool enough = rp->ended && !rp->suspect;
-
-	while (!enough && !rp->jnl->error && rp->nr_used < rp->depth && rp->next_off < ring) {
+	while (!enough(rp) && !rp->jnl->error && rp->nr_used < rp->depth && rp->next_off < ring) {
 		struct chunk *c = &rp->chunks[(rp->first + rp->nr_used) % NR_CHUNKS];
 		uint64_t pos = ring_pos(rp, rp->next_off);
 

@@ -146,6 +146,7 @@ static void seal_descs(struct jnl *jnl, struct jnl_rec *rec)
 		d->nr_desc = le32_of(rec->nr_descs);
 		d->index = le32_of(i);
 		d->hdr_seq = le64_of(jnl->hdr.stable_seq);
+		d->stable_seq = le64_of(jnl->stable_seq);
 		jnl_seal_block(d, sizeof(*d) + nr * sizeof(d->ents[0]), JNL_BT_RECORD,
 			cfg->start_blk + 1 + pos, cfg->uuid, jnl->epoch, rec->seq);
 	}

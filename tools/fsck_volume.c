@@ -214,33 +214,74 @@ static int recover(struct fsck_volume *vol, uint64_t epoch)
 	return err ? err : wait_for(vol, &w);
 }
 
+static int engine_new(struct fsck_volume *vol, bool hole_ok)
+{
+	struct csv_fs_cfg cfg = { .queue = vol->queue, .cache_bytes = CACHE_BYTES,
+		.log_hole_ok = hole_ok };
+
+	csv_fs_free(vol->fs);
+	vol->fs = NULL;
+	return csv_fs_new(&cfg, &vol->fs);
+}
+
+static int replay(struct fsck_volume *vol)
+{
+	struct jnl_header header;
+	int err = jnl_read_header(vol->queue, vol->geom.journal_blk, vol->geom.journal_nr_blks,
+		vol->geom.uuid, &header);
+
+	if (!err)
+		err = recover(vol, header.epoch + 1);
+	if (!err && vol->lm)
+		lm_serving(vol->lm, header.epoch + 1);
+	return err;
+}
+
+/* The log cannot be replayed: what of it can, or it is emptied. Each try takes an engine of its own. */
+static int repair_log(struct fsck_volume *vol, uint64_t hole)
+{
+	int err = hole ? engine_new(vol, true) : -ERR_CORRUPT;
+
+	if (!err)
+		err = replay(vol);
+	if (err != -ERR_CORRUPT)
+		return err;
+	err = engine_new(vol, false);
+	if (!err)
+		err = csv_log_reset(vol->fs);
+	return err ? err : replay(vol);
+}
+
+static void say_log(uint64_t hole, void (*msg)(void *arg, const char *text), void *arg)
+{
+	char text[96];
+
+	if (hole)
+		snprintf(text, sizeof(text), "log-hole: record %llu of the log is damaged",
+			(unsigned long long)hole);
+	msg(arg, hole ? text : "bad-log: the log cannot be replayed");
+}
+
 int fsck_engine_open(struct fsck_volume *vol, bool reset, void (*msg)(void *arg, const char *text),
 	void *arg, uint64_t *ret_errors)
 {
-	struct csv_fs_cfg cfg = { .queue = vol->queue, .cache_bytes = CACHE_BYTES };
-	struct jnl_header header;
-	int err = csv_fs_new(&cfg, &vol->fs);
+	int err = engine_new(vol, false);
 
-	if (err)
-		return err;
-	err = csv_check_log(vol->fs, msg, arg, ret_errors);
-	for (int attempt = 0; !err; attempt++) {
-		err = jnl_read_header(vol->queue, vol->geom.journal_blk, vol->geom.journal_nr_blks,
-			vol->geom.uuid, &header);
-		if (!err)
-			err = recover(vol, header.epoch + 1);
-		if (!err || err != -ERR_CORRUPT || attempt)
-			break;
-		msg(arg, "bad-log: the log cannot be replayed");
+	if (!err)
+		err = csv_check_log(vol->fs, msg, arg, ret_errors);
+	if (!err)
+		err = replay(vol);
+	if (err == -ERR_CORRUPT && vol->fs) {
+		uint64_t hole = jnl_hole(csv_fs_journal(vol->fs));
+
+		say_log(hole, msg, arg);
 		*ret_errors += 1;
 		if (reset)
-			err = csv_log_reset(vol->fs);
+			err = repair_log(vol, hole);
 	}
 	if (err) {
 		csv_fs_free(vol->fs);
 		vol->fs = NULL;
-	} else if (vol->lm) {
-		lm_serving(vol->lm, header.epoch + 1);
 	}
 	return err;
 }

@@ -80,6 +80,7 @@ int csv_fs_new(const struct csv_fs_cfg *cfg, struct csv_fs **ret_fs)
 		return -ENOMEM;
 	fs->cfg = *cfg;
 	fs->queue = cfg->queue;
+	jcfg.hole_ok = cfg->log_hole_ok;
 	csv_driver_init(fs);
 	err = csv_super_read(fs->queue, &fs->geom);
 	if (err != 0)

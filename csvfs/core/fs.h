@@ -78,6 +78,7 @@ struct csv_fs_cfg {
 	/* The volume is in its sticky error state (a failed log write or flush); once. */
 	void (*failed)(void *arg, int err);
 	void *arg;
+	bool log_hole_ok; /* repair: see jnl_hole() */
 };
 
 /* Reads the superblock and makes an engine that is not open yet. Blocks. */

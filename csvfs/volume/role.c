@@ -17,6 +17,25 @@
 #include "util/log.h"
 
 #define AWAIT_S 10.0
+#define SYNC_S 1.0
+
+/* ---- metadata becomes stable within about a second, also when nobody asks ---- */
+
+static void synced(void *arg, int status)
+{
+	((struct volume *)arg)->syncing = false; /* a failure is the engine's to tell of */
+}
+
+static void sync_due(struct ev_loop *ev, ev_timer *timer, int revents)
+{
+	struct volume *vol = timer->data;
+	const struct jnl *jnl = csv_fs_journal(vol->fs);
+
+	if (vol->syncing || jnl_written_seq(jnl) == jnl_stable_seq(jnl))
+		return;
+	vol->syncing = true;
+	csv_fs_sync(vol->fs, synced, vol);
+}
 
 static void role_closed(void *arg, int status)
 {
@@ -59,6 +78,7 @@ void role_close(struct volume *vol, uint32_t resign_to)
 	if (vol->role == ROLE_CLOSING)
 		return;
 	vol->role = ROLE_CLOSING;
+	ev_timer_stop(loop_ev(vol->loop), &vol->sync_timer);
 	vscrub_end(vol, "the coordinator role has left this node");
 	ev_timer_stop(loop_ev(vol->loop), &vol->await_timer);
 	channel_drop_peers(vol);
@@ -158,6 +178,19 @@ static int coord_begin(struct volume *vol, uint64_t epoch)
 	return 0;
 }
 
+/* A log that is damaged stays so: who mounts hears of it, and who has mounted goes on with what is open. */
+static void takeover_failed(struct volume *vol, int err)
+{
+	static const char next[] =
+		"the volume's log is damaged: unmount it on every node, then run fsck.csvfs";
+
+	if (err == -ERR_CORRUPT && !vol->ready_told)
+		volume_end(vol, err, next);
+	else
+		log_error("taking the volume over has failed: %s",
+			err == -ERR_CORRUPT ? next : err_str(err));
+}
+
 static void recovered(void *arg, int status, uint64_t nr_records, uint64_t nr_blks)
 {
 	struct volume *vol = arg;
@@ -169,13 +202,16 @@ static void recovered(void *arg, int status, uint64_t nr_records, uint64_t nr_bl
 		status = coord_begin(vol, epoch);
 	if (status || vol->give_up) {
 		if (status)
-			log_error("taking the volume over has failed: %s", err_str(status));
+			takeover_failed(vol, status);
 		role_close(vol, vol->resign_to);
 		return;
 	}
 	log_info("took the volume over: epoch %llu, %llu log records, %llu blocks replayed",
 		(unsigned long long)epoch, (unsigned long long)nr_records,
 		(unsigned long long)nr_blks);
+	ev_timer_init(&vol->sync_timer, sync_due, SYNC_S, SYNC_S);
+	vol->sync_timer.data = vol;
+	ev_timer_start(loop_ev(vol->loop), &vol->sync_timer);
 	lm_serving(vol->lm, epoch);
 }
 
@@ -206,7 +242,7 @@ void role_become(void *arg)
 	if (!err)
 		err = csv_fs_recover(vol->fs, epoch, vol->self, recovered, vol);
 	if (err) {
-		log_error("taking the volume over has failed: %s", err_str(err));
+		takeover_failed(vol, err);
 		csv_fs_free(vol->fs);
 		vol->fs = NULL;
 		vol->role = ROLE_NONE;

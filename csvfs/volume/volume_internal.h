@@ -56,6 +56,8 @@ struct volume {
 	uint64_t takeover_start_ns, takeover_ns; /* of the last takeover: begun, how long */
 	uint64_t replayed_records;
 	ev_timer await_timer;
+	ev_timer sync_timer; /* while it coordinates */
+	bool syncing;
 
 	/* the channel to the coordinator (V2) */
 	struct lm_coordinator coordinator;

@@ -9,7 +9,7 @@ cd "$SRC"
 	grep -rhoE 'check_say\([^;]*' --include='check*.c' csvfs/core -z | tr '\0\n' '  ' |
 		grep -oE 'check_say\([^;]*' | grep -oE '"[a-z]+-[a-z]+"' | tr -d '"'
 	grep -ohE '"nlink"|"unreachable"' csvfs/core/check*.c | tr -d '"'
-	grep -ohE '"bad-log' tools/fsck_volume.c | tr -d '"'
+	grep -ohE '"(bad-log|log-hole)' tools/fsck_volume.c | tr -d '"'
 } | sort -u >"$TMP/source"
 	# shellcheck disable=SC2016 # the backquotes are markdown's
 sed -n '/^## 12/,/^## 13/s/^| `\([a-z-]*\)` .*/\1/p' docs/FORMAT.md | sort >"$TMP/format"

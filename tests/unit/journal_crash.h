@@ -77,6 +77,7 @@ struct run {
 	unsigned broken;
 	enum mode mode; /* of every life */
 	bool once;	/* no second crashes */
+	bool hole_ok;	/* jnl_cfg */
 	uint64_t seed, life, epoch;
 	bool quiet;
 	/* a state to try alone */
@@ -212,6 +213,7 @@ static struct jnl *recover(struct run *run, struct stack *st, uint64_t epoch, st
 		.start_blk = LOG_BLK,
 		.nr_blks = LOG_BLKS,
 		.seal = crash_seal,
+		.hole_ok = run->hole_ok,
 	};
 	struct jnl *jnl;
 

@@ -10,47 +10,13 @@
  *	journal_fuzz [rounds [seed]]
  */
 #include "tests/unit/journal_life.h"
+#include "util/log.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define ROUNDS 2000u
 #else
 #define ROUNDS 10000u
 #endif
-
-/* A volume whose log holds some twenty records, on the bench. */
-static void prepare(struct run *run, uint64_t seed)
-{
-	uint8_t *content = malloc(DEV_BYTES);
-	struct outcome out;
-	struct life *l = calloc(1, sizeof(*l));
-
-	CHECK(content && l);
-	run->seed = seed;
-	run->epoch = 2;
-	run->model = calloc(MAX_SEQS, sizeof(*run->model));
-	l->run = run;
-	l->rnd = seed;
-	l->mode = UNIFORM;
-	l->nr_data = LIFE_DATA; /* none */
-	l->live = calloc(NR_HOME, JNL_BLOCK_BYTES);
-	CHECK(run->model && l->live);
-	for (uint32_t i = 0; i < NR_HOME; i++)
-		fill(l->live[i], JNL_BLOCK_BYTES, i, 0);
-	stack_open(&l->st, true, seed, NULL);
-	CHECK_OK(jnl_format(l->st.queue, LOG_BLK, LOG_BLKS, crash_uuid, 1));
-	l->jnl = recover(run, &l->st, run->epoch, &out);
-	CHECK_OK(out.status);
-	workload(l, 20);
-	jnl_free(l->jnl);
-	SPIN_UNTIL(&l->st, quiet(&l->st));
-	CHECK_OK(bdev_pread(l->st.queue, content, DEV_BYTES, 0));
-	stack_close(&l->st);
-	free(l->live);
-	free(l);
-	bench_open(&run->bench[0]);
-	bench_load(&run->bench[0], content);
-	free(content);
-}
 
 /* Changes some bytes of one block; most often where something stands. */
 static void damage(uint8_t *block, uint64_t *rnd)
@@ -133,7 +99,8 @@ int main(int argc, char **argv)
 	struct run run = { .max_states = UINT64_MAX };
 
 	crash_setup();
-	prepare(&run, 1);
+	log_set_level((enum log_level)-1);
+	life_log(&run, 1);
 	for (uint64_t i = first; i < first + rounds && !run.failed; i++)
 		try_round(&run, i);
 	printf("%" PRIu64 " damaged logs, %" PRIu64 " of them refused\n", run.nr_states,

@@ -176,6 +176,41 @@ static void run_life(struct run *run, uint8_t *content)
 	run->base_seq = r;
 }
 
+/* A volume whose log holds some twenty records, on the bench. The caller frees run->model. */
+static inline void life_log(struct run *run, uint64_t seed)
+{
+	uint8_t *content = malloc(DEV_BYTES);
+	struct outcome out;
+	struct life *l = calloc(1, sizeof(*l));
+
+	CHECK(content && l);
+	run->seed = seed;
+	run->epoch = 2;
+	run->model = calloc(MAX_SEQS, sizeof(*run->model));
+	l->run = run;
+	l->rnd = seed;
+	l->mode = UNIFORM;
+	l->nr_data = LIFE_DATA; /* none */
+	l->live = calloc(NR_HOME, JNL_BLOCK_BYTES);
+	CHECK(run->model && l->live);
+	for (uint32_t i = 0; i < NR_HOME; i++)
+		fill(l->live[i], JNL_BLOCK_BYTES, i, 0);
+	stack_open(&l->st, true, seed, NULL);
+	CHECK_OK(jnl_format(l->st.queue, LOG_BLK, LOG_BLKS, crash_uuid, 1));
+	l->jnl = recover(run, &l->st, run->epoch, &out);
+	CHECK_OK(out.status);
+	workload(l, 20);
+	jnl_free(l->jnl);
+	SPIN_UNTIL(&l->st, quiet(&l->st));
+	CHECK_OK(bdev_pread(l->st.queue, content, DEV_BYTES, 0));
+	stack_close(&l->st);
+	free(l->live);
+	free(l);
+	bench_open(&run->bench[0]);
+	bench_load(&run->bench[0], content);
+	free(content);
+}
+
 static inline void run_seed(struct run *run, uint64_t seed)
 {
 	uint8_t *content = calloc(1, DEV_BYTES);
