@@ -37,6 +37,8 @@ static const char usage[] =
 	"                           run: an image, a block device or a device's URI; up to 24 of\n"
 	"                           them, /dev/vda, /dev/vdb ... in the guest. When storage fails,\n"
 	"                           pause (the default), or report it to the guest\n"
+	"  -t, --net=tap=NAME[,mac=ADDRESS][,queues=N]\n"
+	"                           run: a network card on a tap device; up to 4 of them\n"
 	"  -N, --name=NAME          run: its name; default: the first free one of vm1, vm2 ...\n"
 	"  -n, --no-reboot          run: end where the guest reboots\n"
 	"  -b, --daemon             run: in the background, once it has started; prints its name\n"

@@ -21,8 +21,10 @@
 #include "vmm/pci.h"
 #include "vmm/pm.h"
 #include "vmm/serial.h"
+#include "vmm/tap.h"
 #include "vmm/vcpu.h"
 #include "vmm/virtio_blk.h"
+#include "vmm/virtio_net.h"
 
 #define DEFAULT_MAX_QUEUES 4
 
@@ -49,6 +51,9 @@ struct vmm_machine {
 	unsigned int nr_disks;
 	struct vmm_disk disks[VMM_MAX_DISKS];
 	struct vmm_virtio_blk *blks[VMM_MAX_DISKS];
+	unsigned int nr_nets;
+	struct vmm_tap taps[VMM_MAX_NETS];
+	struct vmm_virtio_net *nets[VMM_MAX_NETS];
 };
 
 /* With the mutex held (V3). */
@@ -224,6 +229,20 @@ static int add_disk(struct vmm_machine *machine, const struct vmm_disk_conf *con
 	return err ? fail(ret_error, err, conf->path) : 0;
 }
 
+static int add_net(struct vmm_machine *machine, const struct vmm_net_conf *conf, char **ret_error)
+{
+	unsigned int nth = machine->nr_nets;
+	const char *name = conf->tap ? conf->tap : "the network's descriptor";
+	int err = vmm_tap_open(&machine->taps[nth], conf->tap, conf->fd, conf->nr_queues);
+
+	if (err)
+		return fail(ret_error, err, name);
+	machine->nr_nets++;
+	err = vmm_virtio_net_new(&machine->taps[nth], conf->mac, machine->mem, &machine->pci,
+		&machine->nets[nth]);
+	return err ? fail(ret_error, err, name) : 0;
+}
+
 static int make_cpus(struct vmm_machine *machine, const struct vmm_boot_entry *entry)
 {
 	unsigned int nr = machine->conf->nr_cpus;
@@ -275,6 +294,11 @@ static int make(struct vmm_machine *machine, char **ret_error)
 		if (err)
 			return err;
 	}
+	for (unsigned int i = 0; i < conf->nr_nets; i++) {
+		err = add_net(machine, &conf->nets[i], ret_error);
+		if (err)
+			return err;
+	}
 	err = make_cpus(machine, &entry);
 	return err ? fail(ret_error, err, "KVM makes no virtual CPU") : 0;
 }
@@ -320,6 +344,10 @@ void vmm_machine_free(struct vmm_machine *machine)
 	for (unsigned int i = 0; i < machine->nr_disks; i++) {
 		vmm_virtio_blk_free(machine->blks[i]);
 		vmm_disk_close(&machine->disks[i]);
+	}
+	for (unsigned int i = 0; i < machine->nr_nets; i++) {
+		vmm_virtio_net_free(machine->nets[i]);
+		vmm_tap_close(&machine->taps[i]);
 	}
 	(void)loop_cancel(machine->loop, &machine->failure.work);
 	for (unsigned int i = 0; i < VMM_MAX_CPUS; i++)

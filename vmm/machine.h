@@ -31,6 +31,7 @@ struct vmm_machine;
 
 #define VMM_MAX_CPUS 64
 #define VMM_MAX_DISKS 24
+#define VMM_MAX_NETS 4
 
 struct vmm_disk_conf {
 	const char *path;
@@ -39,12 +40,21 @@ struct vmm_disk_conf {
 	enum vmm_on_error on_error;
 };
 
+struct vmm_net_conf {
+	const char *tap; /* NULL: the descriptor fd */
+	int fd;
+	unsigned int nr_queues;
+	uint8_t mac[6];
+};
+
 struct vmm_conf {
 	uint64_t memory_bytes;
 	unsigned int nr_cpus;
 	struct vmm_boot boot;
 	unsigned int nr_disks;
 	struct vmm_disk_conf disks[VMM_MAX_DISKS];
+	unsigned int nr_nets;
+	struct vmm_net_conf nets[VMM_MAX_NETS];
 	/* where the serial port's bytes go; on a vCPU's thread, with the mutex held */
 	void (*console)(void *arg, uint8_t byte);
 	/* storage has failed, and the machine is paused (V5); on the main thread */

@@ -13,6 +13,7 @@
 #include "util/checked.h"
 #include "util/log.h"
 #include "vmm/control.h"
+#include "vmm/options_net.h"
 
 #define FILE_MAX_BYTES (1u << 20)
 
@@ -316,6 +317,7 @@ static int set_verbose(struct vmm_options *options, const char *text)
 }
 
 #define DISK 'd'
+#define NET 't'
 
 #define IN_FILE 1u   /* is a key of the file, too */
 #define NO_VALUE 2u  /* on the command line */
@@ -333,6 +335,7 @@ static const struct opt {
 	{ "memory", 'm', VMM_FOR_RUN, IN_FILE, set_memory, "a size of at least 32M, of whole pages" },
 	{ "cpus", 'c', VMM_FOR_RUN, IN_FILE, set_cpus, "a number from 1 to 64" },
 	{ "disk", DISK, VMM_FOR_RUN, IN_FILE, NULL, "a file, or a list of them" },
+	{ "net", NET, VMM_FOR_RUN, IN_FILE, NULL, "an object, or a list of them" },
 	{ "name", 'N', VMM_FOR_RUN, IN_FILE, set_name,
 		"up to 48 letters, digits, '.', '_' or '-', first a letter or digit" },
 	{ "no-reboot", 'n', VMM_FOR_RUN, IN_FILE | NO_VALUE, set_no_reboot, "true or false" },
@@ -381,6 +384,8 @@ static int set_key(struct vmm_options *options, const char *key, struct json_obj
 			continue;
 		if (opts[i].letter == DISK)
 			return set_json_disks(options, value, ret_error);
+		if (opts[i].letter == NET)
+			return vmm_options_json_net(&options->conf, value, ret_error);
 		if (!text_of(value))
 			return say(ret_error, "wants %s", opts[i].wants);
 		return set_option(options, &opts[i], text_of(value), ret_error);
@@ -512,6 +517,8 @@ int vmm_options_end(
 				options->command, opt->name);
 		else if (opt->letter == DISK)
 			err = set_disk(options, optarg, &why);
+		else if (opt->letter == NET)
+			err = vmm_options_net(&options->conf, optarg, &why);
 		else if (opt->set)
 			err = set_option(options, opt, optarg, &why);
 		if (why)

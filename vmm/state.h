@@ -82,4 +82,17 @@ struct vmm_virtio_state {
 };
 static_assert(sizeof(struct vmm_virtio_state) == 32 + 40 * VMM_VIRTIO_QUEUES, "no padding");
 
+#define VMM_NET_VERSION 1
+
+/* virtio-net, beside its struct vmm_virtio_state. */
+struct vmm_net_state {
+	struct vmm_state_head head;
+	uint8_t mac[6];
+	uint16_t mtu;
+	uint16_t max_pairs; /* of queues */
+	uint16_t pairs;	    /* that the driver uses */
+	uint16_t pad[2];
+};
+static_assert(sizeof(struct vmm_net_state) == 24, "no padding");
+
 #endif

@@ -23,7 +23,7 @@ struct vmm_mem;
 
 #define VMM_VIRTIO_F_VERSION_1 (1ull << 32)
 
-enum { VMM_VIRTIO_ID_BLK = 2, VMM_VIRTIO_ID_RNG = 4 };
+enum { VMM_VIRTIO_ID_NET = 1, VMM_VIRTIO_ID_BLK = 2, VMM_VIRTIO_ID_RNG = 4 };
 
 /* Called with the machine's mutex held (V1). */
 struct vmm_virtio_ops {

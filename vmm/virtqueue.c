@@ -150,16 +150,27 @@ static bool wants_interrupt(struct vmm_vq *vq)
 	return first || (uint16_t)(state->used_idx - event - 1) < (uint16_t)(state->used_idx - old);
 }
 
-bool vmm_vq_push(struct vmm_vq *vq, uint16_t head, uint32_t len_bytes)
+void vmm_vq_put(struct vmm_vq *vq, uint16_t nth, uint16_t head, uint32_t len_bytes)
 {
 	struct vmm_vq_state *state = vq->state;
 	struct le32 entry[2] = { le32_of(head), le32_of(len_bytes) };
 
-	memcpy((uint8_t *)vq->used + 4 + 8 * (size_t)(state->used_idx % state->size), entry,
-		sizeof(entry));
-	state->used_idx++;
-	ring_set(vq->used, 2, state->used_idx);
+	memcpy((uint8_t *)vq->used + 4 +
+			8 * (size_t)((uint16_t)(state->used_idx + nth) % state->size),
+		entry, sizeof(entry));
+}
+
+bool vmm_vq_publish(struct vmm_vq *vq, uint16_t nr)
+{
+	vq->state->used_idx = (uint16_t)(vq->state->used_idx + nr);
+	ring_set(vq->used, 2, vq->state->used_idx);
 	return wants_interrupt(vq);
+}
+
+bool vmm_vq_push(struct vmm_vq *vq, uint16_t head, uint32_t len_bytes)
+{
+	vmm_vq_put(vq, 0, head, len_bytes);
+	return vmm_vq_publish(vq, 1);
 }
 
 bool vmm_vq_wait(struct vmm_vq *vq)

@@ -48,6 +48,11 @@ int vmm_vq_pop(struct vmm_vq *vq, struct vmm_vq_chain *ret_chain)
 /* Gives a chain back, len_bytes of it written. True: the driver wants an interrupt for it. */
 bool vmm_vq_push(struct vmm_vq *vq, uint16_t head, uint32_t len_bytes) __attribute__((nonnull));
 
+/* The same for several that the driver is to see at once: put them, from 0 on, then publish all nr. */
+void vmm_vq_put(struct vmm_vq *vq, uint16_t nth, uint16_t head, uint32_t len_bytes)
+	__attribute__((nonnull));
+bool vmm_vq_publish(struct vmm_vq *vq, uint16_t nr) __attribute__((nonnull));
+
 /* Asks for a doorbell with the next chain. True: there is one already, look again. */
 bool vmm_vq_wait(struct vmm_vq *vq) __attribute__((nonnull));
 

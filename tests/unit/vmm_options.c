@@ -27,6 +27,8 @@ static void flags(void)
 {
 	static const char *const bad[] = { "-m 31M", "-m 1x", "-m -1", "-m 100000001", "-c 0", "-c 65", "-c -1",
 		"-d a,queus=1", "-d a,on-error", "-d a,on-error=x", "-d a,ro=1", "-d a,queues=0", "-d ,ro", "-N ../x", "-N a/b", "-N .x", "--wait=1", "-x",
+		"-t tap=", "-t tap=a/b", "-t mac=52:54:00:00:00:01", "-t tap=a,fd=4", "-t tap=a,queues=17",
+		"-t tap=a,mac=53:54:00:00:00:01", "-t tap=a,mac=52:54:00:00:00:1x", "-t fd=4,queues=2", "-t fd=2", "-t tap=a,x",
 		"a b" };
 	struct vmm_options options;
 
@@ -41,6 +43,12 @@ static void flags(void)
 	CHECK_EQ(options.conf.disks[1].nr_queues, 3);
 	CHECK_EQ(options.conf.disks[1].on_error, VMM_ON_ERROR_REPORT);
 	CHECK_EQ(options.conf.disks[0].on_error, VMM_ON_ERROR_PAUSE);
+	CHECK_OK(parse(&options, "-t tap=vm0,mac=52:54:00:0a:0B:0c,queues=4 --net=fd=7"));
+	CHECK_EQ(options.conf.nr_nets, 2);
+	CHECK(strcmp(options.conf.nets[0].tap, "vm0") == 0 && options.conf.nets[0].nr_queues == 4);
+	CHECK(memcmp(options.conf.nets[0].mac, "\x52\x54\x00\x0a\x0b\x0c", 6) == 0);
+	CHECK(!options.conf.nets[1].tap && options.conf.nets[1].fd == 7);
+	CHECK((options.conf.nets[1].mac[0] & 3) == 2);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		CHECK_EQ(parse(&options, bad[i]), -EINVAL);
 }
@@ -62,6 +70,9 @@ static void file(void)
 		{ "{\"disk\": {\"ro\": true}}", "f: \"disk\": a disk wants a \"file\"" },
 		{ "{\"disk\": [{\"file\": \"a\", \"queues\": 99}]}",
 			"f: \"disk\": \"queues\" wants a number from 1 to 64, not \"99\"" },
+		{ "{\"net\": \"vm0\"}", "f: \"net\": a network card is an object" },
+		{ "{\"net\": [{\"tap\": [1]}]}", "f: \"net\": this is of the wrong kind: tap" },
+		{ "{\"net\": {\"mac\": \"52:54:00:00:00:01\"}}", "f: \"net\": a network card wants one of" },
 		{ "{\"disk\": [1]}", "f: \"disk\": a disk wants a \"file\"" },
 		{ "{\"disk\": {\"file\": \"a\", \"rw\": true}}", "f: \"disk\": a disk has no \"rw\"" },
 	};
