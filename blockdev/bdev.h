@@ -258,6 +258,7 @@ struct bdev_crash_event {
 	const void *data;	/* WRITE: len_bytes, owned by the filter until it is closed */
 	uint64_t submit_seq;	/* order of submission, from 1 */
 	uint64_t flush_covers;	/* FLUSH: events [0, flush_covers) were done before it was submitted */
+	uint64_t size_bytes;	/* of the device, when it was submitted */
 	uint64_t user_mark;	/* the value of bdev_crash_mark() when it was done */
 	bool fua;		/* WRITE, WRITE_ZEROES: it alone was stable when it was done */
 };

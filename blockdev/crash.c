@@ -100,6 +100,7 @@ static void crash_submit(struct bdev_queue *queue, struct bdev_io *io)
 		.fua = io->flags & BDEV_FUA,
 		.submit_seq = err ? 0 : ++crash->next_seq,
 		.flush_covers = io->op == BDEV_FLUSH ? crash->nr_events : 0,
+		.size_bytes = atomic_load(&io->queue->bdev->size_bytes),
 	};
 	pthread_mutex_unlock(&crash->lock);
 	if (err) {

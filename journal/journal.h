@@ -37,6 +37,7 @@ struct jnl;
 #define JNL_BLOCK_BYTES 4096u
 #define JNL_MIN_BLOCKS 256u	/* smallest region */
 #define JNL_TXN_MAX_BLOCKS 192u /* most blocks that one jnl_commit() may hand in */
+#define JNL_REC_BLKS 1024u	/* a record takes at most: so far behind the end recovery looks */
 
 struct jnl_cfg {
 	struct bdev_queue *queue;

@@ -39,7 +39,6 @@
 #include "util/loop.h"
 
 #define JNL_IO_BLKS 256u    /* largest request for a run of blocks */
-#define JNL_REC_BLKS 1024u  /* of a record, or what one commit takes: so far replay looks for the next */
 #define JNL_INPLACE_IOS 16u /* requests of a checkpoint in flight */
 #define JNL_NR_FLUSHES 2u   /* flushes in flight */
 

@@ -185,7 +185,7 @@ size_t vmm_iov_take(struct iovec **iov, uint16_t *nr, void *buf, size_t len_byte
 {
 	size_t done = 0;
 
-	while (done<len_bytes && * nr> 0) {
+	while (done < len_bytes && *nr > 0) {
 		size_t n = MIN(len_bytes - done, (*iov)->iov_len);
 
 		memcpy((uint8_t *)buf + done, (*iov)->iov_base, n);

@@ -36,7 +36,7 @@ struct crash_run {
 	struct bdev *crash;
 	struct op ops[MAX_OPS];
 	uint32_t nr_ops;
-	uint64_t nr_events, size_at[MAX_EVENTS + 1]; /* of the file, when there were so many events */
+	uint64_t nr_events;
 	uint8_t *base, *image;			     /* before the workload; a state */
 	uint64_t base_bytes, max_bytes;
 	unsigned int rnd;
@@ -77,12 +77,8 @@ static void fill(uint8_t *buf, uint64_t version, uint64_t first, uint64_t nr)
 
 static void sample(struct crash_run *r)
 {
-	struct stat st;
-
-	CHECK(!stat(r->path, &st));
 	r->nr_events = bdev_crash_nr_events(r->crash);
 	CHECK(r->nr_events < MAX_EVENTS);
-	r->size_at[r->nr_events] = (uint64_t)st.st_size;
 }
 
 static void step(struct crash_run *r)
@@ -235,7 +231,7 @@ static uint64_t build(struct crash_run *r, uint64_t n, int how)
 		const struct bdev_crash_event *e = bdev_crash_event(r->crash, i);
 		if (e->op == BDEV_FLUSH && e->flush_covers >= covered) {
 			covered = e->flush_covers;
-			size = MAX(size, r->size_at[covered]);
+			size = MAX(size, e->size_bytes);
 		}
 	}
 	for (uint64_t i = 0; i < n; i++) {
