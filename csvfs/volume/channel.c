@@ -16,6 +16,7 @@
 static void up_drop(struct volume *vol)
 {
 	node_disconnected(vol->node);
+	vol->local_up = false;
 	stream_free(vol->up);
 	vol->up = NULL;
 	ev_timer_again(loop_ev(vol->loop), &vol->retry);
@@ -26,7 +27,7 @@ static void up_drop(struct volume *vol)
 struct local_msg {
 	struct loop_work work;
 	struct volume *vol;
-	uint64_t term;
+	uint64_t term, local_nr;
 	bool to_coord;
 	uint32_t len;
 	uint8_t data[];
@@ -41,7 +42,7 @@ static void local_deliver(struct loop_work *work)
 	if (m->term == vol->term && vol->role == ROLE_SERVING && vol->coord) {
 		if (m->to_coord)
 			err = coord_message(vol->coord, vol->self, m->data, m->len);
-		else
+		else if (vol->local_up && m->local_nr == vol->local_nr)
 			err = node_message(vol->node, m->data, m->len);
 	}
 	free(m);
@@ -59,6 +60,7 @@ static int local_send(struct volume *vol, bool to_coord, const void *data, uint3
 		return -ENOMEM;
 	m->vol = vol;
 	m->term = vol->term;
+	m->local_nr = vol->local_up ? vol->local_nr : 0; /* 0: it is lost already */
 	m->to_coord = to_coord;
 	m->len = len;
 	memcpy(m->data, data, len);
@@ -121,8 +123,11 @@ static void up_connect(struct volume *vol)
 	if (!c->node)
 		return;
 	if (c->node == vol->self) {
-		if (vol->coord)
+		if (vol->coord) {
+			vol->local_up = true;
+			vol->local_nr++;
 			node_connected(vol->node, c->epoch);
+		}
 		return;
 	}
 	cfg.source = lm_address(vol->lm); /* by which the coordinator knows this node */
@@ -153,6 +158,7 @@ void channel_coordinator(void *arg, const struct lm_coordinator *coord)
 		vol->up = NULL;
 	}
 	node_disconnected(vol->node);
+	vol->local_up = false;
 	if (coord->node == 0) {
 		if (!vol->no_coordinator_since_ns)
 			vol->no_coordinator_since_ns = clock_mono_ns();

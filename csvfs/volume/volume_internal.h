@@ -62,6 +62,9 @@ struct volume {
 	/* the channel to the coordinator (V2) */
 	struct lm_coordinator coordinator;
 	struct stream *up;
+	/* To ourselves, likewise: when a message is lost, so are those behind it, until it is made anew. */
+	bool local_up;
+	uint64_t local_nr;
 	ev_timer retry;
 	struct stream_listener *listener;
 	struct list peers;
