@@ -4,6 +4,7 @@
 # refuses and says what to do, fsck.csvfs names it and keeps what comes before. Damage in the last record
 # (the twin) is nothing but a record that was cut off.
 source "$(dirname "$0")/../lib.sh"
+source "$(dirname "$0")/fsck.bash"
 root_only
 need jq python3
 
@@ -43,15 +44,6 @@ with open(sys.argv[1], 'r+b') as f:
     f.seek(-1, 1)
     f.write(bytes([byte ^ 0x10]))
 END
-}
-
-# status WANTED [OPTION]…
-status()
-{
-	local want=$1 rc=0
-	shift
-	fsck.csvfs "$@" "$DEV" </dev/null >"$TMP/out" 2>"$TMP/err" || rc=$?
-	same "exit status of fsck.csvfs $*" "$rc" "$want"
 }
 
 # stable : the newest record that one in the log says was stable; 0 = none

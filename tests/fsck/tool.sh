@@ -2,27 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # fsck.csvfs: its exit codes, -n, -p and -y, JSON, progress, and that it keeps off a mounted volume.
 source "$(dirname "$0")/../lib.sh"
+source "$(dirname "$0")/fsck.bash"
 need jq
 
-IMG=$TMP/volume.img
-
-# status WANTED [OPTION]… : runs it on the volume
-status()
-{
-	local want=$1 rc=0
-	shift
-	fsck.csvfs "$@" "file:$IMG" </dev/null >"$TMP/out" 2>"$TMP/err" || rc=$?
-	same "exit status of fsck.csvfs $*" "$rc" "$want"
-}
+DEV=$TMP/volume.img
 
 # damage BLOCK : its bytes 100 to 107
 damage()
 {
-	printf 'damaged!' | dd of="$IMG" bs=1 seek=$(($1 * 4096 + 100)) conv=notrunc status=none
+	printf 'damaged!' | dd of="$DEV" bs=1 seek=$(($1 * 4096 + 100)) conv=notrunc status=none
 }
 
-truncate -s 200M "$IMG"
-mkfs.csvfs -q --no-key "file:$IMG"
+truncate -s 200M "$DEV"
+mkfs.csvfs -q --no-key "file:$DEV"
 
 # ---- nothing wrong
 for mode in -n -p -y ''; do
@@ -54,9 +46,9 @@ damage 1   # a copy of the superblock
 damage 70  # a slot
 damage 130 # a session block
 damage 256 # a header of the log
-sum=$(sha256sum <"$IMG")
+sum=$(sha256sum <"$DEV")
 status 4 -n
-same 'the volume after -n' "$(sha256sum <"$IMG")" "$sum"
+same 'the volume after -n' "$(sha256sum <"$DEV")" "$sum"
 for code in sb-copy bad-slot bad-block log-header; do
 	grep -q "^$code: " "$TMP/out" || fail "$code was not found: $(cat "$TMP/out")"
 done
@@ -81,7 +73,7 @@ status 0 -n
 
 # ---- both headers of the log
 blocks=$((200 * 256))
-last=$(mkfs.csvfs -n -f --no-key --json "file:$IMG" | jq "256 + .journal_bytes / 4096 - 1")
+last=$(mkfs.csvfs -n -f --no-key --json "file:$DEV" | jq "256 + .journal_bytes / 4096 - 1")
 damage 256
 damage "$last"
 status 4 -n
@@ -90,7 +82,7 @@ status 1 -y
 status 0 -n
 
 # ---- all three superblocks: nothing can be done
-cp "$IMG" "$TMP/good.img"
+cp "$DEV" "$TMP/good.img"
 damage 0
 damage 1
 status 1 -y
@@ -99,7 +91,7 @@ damage 1
 damage $((blocks - 1))
 status 8 -y
 grep -q 'no copy of the superblock' "$TMP/err" || fail "$(cat "$TMP/err")"
-cp "$TMP/good.img" "$IMG"
+cp "$TMP/good.img" "$DEV"
 
 # ---- progress: shown where it is asked for
 status 0 -y --progress
