@@ -119,7 +119,7 @@ struct request {
 
 	/* of LOCK (coord_lock.c) */
 	struct lock lock; /* wanted */
-	uint64_t since_ns;
+	int64_t since_ns; /* by the monotonic clock; may be before its 0 */
 	struct list wait_link, search_link;
 	uint64_t search; /* which has found it last */
 

@@ -36,6 +36,7 @@
 #define MAX_NODE_LOCKS 65536u /* of a node: held */
 #define MAX_INODE_LOCKS 16384u
 #define MAX_NODE_WAITS 4096u
+#define MAX_WAITED_MS (100ull * 365 * 86400 * 1000) /* more than that nobody has waited */
 /* What it tells: what is being unlocked just then is told as done, which may cut locks in two. */
 #define MAX_TOLD_LOCKS (2 * MAX_NODE_LOCKS)
 #define MAX_TOLD_INODE_LOCKS (2 * MAX_INODE_LOCKS)
@@ -231,7 +232,9 @@ void start_lock(struct request *r)
 		request_finish(r, err);
 		return;
 	}
-	r->since_ns = clock_mono_ns() - MIN(le64_get(b->waited_ms) * 1000000, clock_mono_ns());
+	/* it may have begun before this machine did, so it can be below 0 */
+	r->since_ns = (int64_t)clock_mono_ns() -
+		      (int64_t)MIN(le64_get(b->waited_ms), MAX_WAITED_MS) * 1000000;
 	if (!wait)
 		err = -EAGAIN;
 	else if (r->lock.kind == CSVP_LOCK_FCNTL && would_deadlock(r))
