@@ -59,6 +59,7 @@ enum vmm_scsi_next scsi_good(struct vmm_scsi_cmd *cmd)
 enum vmm_scsi_next scsi_fail(struct vmm_scsi_cmd *cmd, uint32_t sense)
 {
 	cmd->sense_bytes = put_sense(cmd->sense, sense, false);
+	cmd->moved_bytes = 0;
 	return end(cmd, VMM_SCSI_CHECK_CONDITION);
 }
 
@@ -98,20 +99,20 @@ static uint32_t sense_of(int err, enum bdev_op op)
 
 void vmm_scsi_raise(struct vmm_scsi_unit *unit, enum vmm_scsi_attention attention)
 {
-	atomic_fetch_or(&unit->attentions, 1u << attention);
+	__atomic_fetch_or(&unit->state->attentions, 1u << attention, __ATOMIC_SEQ_CST);
 }
 
 static bool take(struct vmm_scsi_unit *unit, enum vmm_scsi_attention attention)
 {
 	uint32_t bit = 1u << attention;
 
-	return atomic_fetch_and(&unit->attentions, ~bit) & bit;
+	return __atomic_fetch_and(&unit->state->attentions, ~bit, __ATOMIC_SEQ_CST) & bit;
 }
 
 /* The sense data of one that waits, which does so no more; or SENSE_NONE. */
 static uint32_t take_attention(struct vmm_scsi_unit *unit)
 {
-	if (atomic_load(&unit->attentions) == 0)
+	if (__atomic_load_n(&unit->state->attentions, __ATOMIC_SEQ_CST) == 0)
 		return SENSE_NONE;
 	for (unsigned int i = 0; i < VMM_SCSI_NR_ATTENTIONS; i++) {
 		if (take(unit, i))
@@ -225,22 +226,23 @@ enum vmm_scsi_next vmm_scsi_go_on(struct vmm_scsi_cmd *cmd, int status)
 
 /* ---- units ---- */
 
-void vmm_scsi_unit_init(
-	struct vmm_scsi_unit *unit, const struct bdev_geom *geom, bool readonly, const char *serial)
+void vmm_scsi_unit_init(struct vmm_scsi_unit *unit, const struct bdev_geom *geom, bool readonly,
+	const char *serial, struct vmm_scsi_unit_state *state)
 {
 	memset(unit, 0, sizeof(*unit));
 	unit->geom = *geom;
 	unit->readonly = readonly;
+	unit->state = state;
 	memcpy(unit->serial, serial, strnlen(serial, VMM_SCSI_SERIAL));
-	atomic_init(&unit->nr_blocks, geom->size_bytes / geom->block_bytes);
-	vmm_scsi_raise(unit, VMM_SCSI_POWER_ON);
+	state->attentions = 1u << VMM_SCSI_POWER_ON;
+	state->nr_blocks = geom->size_bytes / geom->block_bytes;
 }
 
 bool vmm_scsi_unit_resize(struct vmm_scsi_unit *unit, uint64_t size_bytes)
 {
 	uint64_t nr_blocks = size_bytes / unit->geom.block_bytes;
 
-	if (atomic_exchange(&unit->nr_blocks, nr_blocks) == nr_blocks)
+	if (__atomic_exchange_n(&unit->state->nr_blocks, nr_blocks, __ATOMIC_SEQ_CST) == nr_blocks)
 		return false;
 	vmm_scsi_raise(unit, VMM_SCSI_CAPACITY_CHANGED);
 	return true;

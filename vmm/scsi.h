@@ -16,12 +16,12 @@
 #ifndef VMM_SCSI_H
 #define VMM_SCSI_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
 #include "blockdev/bdev.h"
+#include "vmm/state.h"
 
 #define VMM_SCSI_CDB 32	  /* bytes of the longest CDB that is looked at */
 #define VMM_SCSI_SENSE 18 /* of the longest sense data that is given */
@@ -46,8 +46,7 @@ struct vmm_scsi_unit {
 	struct bdev_geom geom; /* but its size_bytes */
 	bool readonly;
 	char serial[VMM_SCSI_SERIAL + 1];
-	_Atomic uint64_t nr_blocks;  /* as the initiator is told */
-	_Atomic uint32_t attentions; /* that wait: bits by enum vmm_scsi_attention */
+	struct vmm_scsi_unit_state *state; /* atomically (S2) */
 };
 
 enum vmm_scsi_next { VMM_SCSI_DONE, VMM_SCSI_DISK };
@@ -78,7 +77,7 @@ struct vmm_scsi_cmd {
 /* A unit that has just been switched on, for the disk of this geometry. serial: what there is of it
  * up to VMM_SCSI_SERIAL bytes. */
 void vmm_scsi_unit_init(struct vmm_scsi_unit *unit, const struct bdev_geom *geom, bool readonly,
-	const char *serial) __attribute__((nonnull));
+	const char *serial, struct vmm_scsi_unit_state *state) __attribute__((nonnull));
 
 /* The disk's size is another now: the initiator hears of it by an attention. False: it is not. */
 bool vmm_scsi_unit_resize(struct vmm_scsi_unit *unit, uint64_t size_bytes) __attribute__((nonnull));

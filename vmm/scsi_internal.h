@@ -62,6 +62,11 @@ static inline void put64(uint8_t *p, uint64_t value)
 	*(struct be64 *)p = be64_of(value);
 }
 
+static inline uint64_t scsi_nr_blocks(const struct vmm_scsi_unit *unit)
+{
+	return __atomic_load_n(&unit->state->nr_blocks, __ATOMIC_SEQ_CST);
+}
+
 #define MAX_UNMAP_BYTES (1ull << 30) /* of a descriptor */
 #define MAX_UNMAP_DESCS 256u
 #define MAX_WRITE_SAME_BYTES (1ull << 30)

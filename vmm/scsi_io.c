@@ -41,7 +41,7 @@ static void take_range(struct vmm_scsi_cmd *cmd)
 
 static bool in_range(const struct vmm_scsi_cmd *cmd)
 {
-	return range_ok(cmd->lba, cmd->nr_left, atomic_load(&cmd->unit->nr_blocks));
+	return range_ok(cmd->lba, cmd->nr_left, scsi_nr_blocks(cmd->unit));
 }
 
 /* Of nr_blocks from cmd->lba on, which in_range() has seen. step: what comes then; NULL: it is
@@ -169,7 +169,7 @@ static enum vmm_scsi_next unmap_next(struct vmm_scsi_cmd *cmd)
 		cmd->moved_bytes += sizeof(desc);
 		cmd->lba = get64(desc);
 		nr = get32(desc + 8);
-		if (!range_ok(cmd->lba, nr, atomic_load(&cmd->unit->nr_blocks)))
+		if (!range_ok(cmd->lba, nr, scsi_nr_blocks(cmd->unit)))
 			return scsi_fail(cmd, SENSE_LBA);
 		if (nr > MAX_UNMAP_BYTES / cmd->unit->geom.block_bytes)
 			return scsi_fail(cmd, SENSE_LIST_FIELD);
@@ -209,7 +209,8 @@ static enum vmm_scsi_next write_same_next(struct vmm_scsi_cmd *cmd)
 	return cmd->nr_left ? disk_scratch(cmd, BDEV_WRITE, write_same_next) : scsi_good(cmd);
 }
 
-/* Zeroes are for the disk to make, whether unmapped or not; any other block is written again and again. */
+/* Zeroes are for the disk to make, whether unmapped or not; any other block is written again and
+ * again. */
 enum vmm_scsi_next scsi_write_same(struct vmm_scsi_cmd *cmd)
 {
 	uint32_t block = cmd->unit->geom.block_bytes;

@@ -185,7 +185,7 @@ static size_t put_modes(const struct vmm_scsi_cmd *cmd, uint8_t *at)
 /* The short block descriptor (SBC-4 6.5.2). */
 static size_t put_block_desc(const struct vmm_scsi_unit *unit, uint8_t *at)
 {
-	uint64_t nr_blocks = atomic_load(&unit->nr_blocks);
+	uint64_t nr_blocks = scsi_nr_blocks(unit);
 
 	put32(at, (uint32_t)MIN(nr_blocks, 0xffffffu));
 	put32(at + 4, unit->geom.block_bytes);
@@ -225,7 +225,7 @@ enum vmm_scsi_next scsi_mode_sense(struct vmm_scsi_cmd *cmd)
 /* A disk of no blocks cannot say so, and has one that no command reaches. */
 static uint64_t last_lba(const struct vmm_scsi_unit *unit)
 {
-	uint64_t nr_blocks = atomic_load(&unit->nr_blocks);
+	uint64_t nr_blocks = scsi_nr_blocks(unit);
 
 	return nr_blocks ? nr_blocks - 1 : 0;
 }

@@ -95,4 +95,21 @@ struct vmm_net_state {
 };
 static_assert(sizeof(struct vmm_net_state) == 24, "no padding");
 
+#define VMM_SCSI_VERSION 1
+#define VMM_SCSI_TARGETS 256
+
+/* virtio-scsi, beside its struct vmm_virtio_state. Each target has one logical unit, 0. */
+struct vmm_scsi_state {
+	struct vmm_state_head head;
+	uint32_t sense_bytes, cdb_bytes; /* as the driver chose */
+	struct vmm_scsi_unit_state {
+		uint64_t nr_blocks;  /* as the driver is told */
+		uint32_t attentions; /* that wait: bits by enum vmm_scsi_attention */
+		uint8_t present;
+		uint8_t events; /* that the driver is to hear: bits of virtio_scsi_events.c */
+		uint8_t pad[2];
+	} units[VMM_SCSI_TARGETS];
+};
+static_assert(sizeof(struct vmm_scsi_state) == 16 + 16 * VMM_SCSI_TARGETS, "no padding");
+
 #endif

@@ -16,6 +16,7 @@ static struct loop *loop;
 static struct bdev *bdev;
 static struct bdev_queue *queue;
 static struct vmm_scsi_unit unit;
+static struct vmm_scsi_unit_state unit_state;
 
 static uint8_t out[128 * 1024], in[128 * 1024];
 static struct vmm_scsi_cmd cmd;
@@ -92,7 +93,7 @@ static void begin(bool readonly)
 {
 	struct bdev_geom geom = bdev_geom(bdev);
 
-	vmm_scsi_unit_init(&unit, &geom, readonly, "disk7");
+	vmm_scsi_unit_init(&unit, &geom, readonly, "disk7", &unit_state);
 	RUN(0, 0, 0x00);
 	refused(6, 0x29, 1);
 	RUN(0, 0, 0x00);
@@ -499,7 +500,8 @@ static void large_blocks(void)
 		.phys_bytes = 16384,
 		.caps = BDEV_ROTATIONAL };
 
-	vmm_scsi_unit_init(&unit, &geom, false, "a serial that is longer than they may be");
+	vmm_scsi_unit_init(&unit, &geom, false, "a serial that is longer than they may be",
+		&unit_state);
 	RUN(0, 255, 0x03, 0, 0, 0, 255);
 	RUN(0, 8, 0x25);
 	good(8);
