@@ -97,9 +97,9 @@ static uint32_t sense_of(int err, enum bdev_op op)
 
 /* ---- attentions (SAM-6 5.14) ---- */
 
-void vmm_scsi_raise(struct vmm_scsi_unit *unit, enum vmm_scsi_attention attention)
+void vmm_scsi_raise(struct vmm_scsi_unit_state *state, enum vmm_scsi_attention attention)
 {
-	__atomic_fetch_or(&unit->state->attentions, 1u << attention, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&state->attentions, 1u << attention, __ATOMIC_SEQ_CST);
 }
 
 static bool take(struct vmm_scsi_unit *unit, enum vmm_scsi_attention attention)
@@ -244,6 +244,6 @@ bool vmm_scsi_unit_resize(struct vmm_scsi_unit *unit, uint64_t size_bytes)
 
 	if (__atomic_exchange_n(&unit->state->nr_blocks, nr_blocks, __ATOMIC_SEQ_CST) == nr_blocks)
 		return false;
-	vmm_scsi_raise(unit, VMM_SCSI_CAPACITY_CHANGED);
+	vmm_scsi_raise(unit->state, VMM_SCSI_CAPACITY_CHANGED);
 	return true;
 }

@@ -83,7 +83,7 @@ void vmm_scsi_unit_init(struct vmm_scsi_unit *unit, const struct bdev_geom *geom
 bool vmm_scsi_unit_resize(struct vmm_scsi_unit *unit, uint64_t size_bytes) __attribute__((nonnull));
 
 /* Any thread. */
-void vmm_scsi_raise(struct vmm_scsi_unit *unit, enum vmm_scsi_attention attention)
+void vmm_scsi_raise(struct vmm_scsi_unit_state *state, enum vmm_scsi_attention attention)
 	__attribute__((nonnull));
 
 /* Decodes a command and says what comes first. */

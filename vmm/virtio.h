@@ -23,7 +23,7 @@ struct vmm_mem;
 
 #define VMM_VIRTIO_F_VERSION_1 (1ull << 32)
 
-enum { VMM_VIRTIO_ID_NET = 1, VMM_VIRTIO_ID_BLK = 2, VMM_VIRTIO_ID_RNG = 4 };
+enum { VMM_VIRTIO_ID_NET = 1, VMM_VIRTIO_ID_BLK = 2, VMM_VIRTIO_ID_RNG = 4, VMM_VIRTIO_ID_SCSI = 8 };
 
 /* Called with the machine's mutex held (V1). */
 struct vmm_virtio_ops {
@@ -39,6 +39,10 @@ struct vmm_virtio_ops {
 	void (*stop)(void *arg, unsigned int nth);
 	/* Nothing of the queue is under way any more; with wait, waits for that. After stop(). */
 	bool (*stopped)(void *arg, unsigned int nth, bool wait);
+	/* The driver has reset the device, and all has stopped. NULL: nothing is to be done. */
+	void (*reset)(void *arg);
+	/* The driver writes into the config space; only before it is ready. NULL: it may not. */
+	void (*write_config)(void *arg, uint32_t off, unsigned int len_bytes, uint64_t value);
 };
 
 struct vmm_virtio {
@@ -72,6 +76,12 @@ int vmm_virtio_plug(struct vmm_virtio *dev, struct vmm_pci *pci)
 
 /* Stops it and takes it out. */
 void vmm_virtio_unplug(struct vmm_virtio *dev) __attribute__((nonnull));
+
+/* The config space has changed: tells the driver. With the machine's mutex held (V1). */
+void vmm_virtio_config_changed(struct vmm_virtio *dev) __attribute__((nonnull));
+
+/* The driver has agreed to these features, and is at work. With the machine's mutex held (V1). */
+bool vmm_virtio_works(const struct vmm_virtio *dev, uint64_t features) __attribute__((nonnull));
 
 /* An interrupt for queue nth; any thread, from start() to the end of stop(). */
 void vmm_virtio_interrupt(struct vmm_virtio *dev, unsigned int nth) __attribute__((nonnull));

@@ -310,14 +310,20 @@ static int queue_new(struct vmm_virtio_blk *blk, unsigned int nth)
 	return queue->err;
 }
 
+static struct le64 capacity_of(const struct vmm_virtio_blk *blk)
+{
+	struct bdev_geom geom = bdev_geom(blk->disk->bdev);
+
+	return le64_of(ALIGN_DOWN(geom.size_bytes, (uint64_t)geom.block_bytes) / SECTOR);
+}
+
 static void fill_config(struct vmm_virtio_blk *blk, unsigned int nr_queues)
 {
 	struct bdev_geom geom = bdev_geom(blk->disk->bdev);
 	struct config *config = &blk->config;
 	uint64_t offered = F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | F_MQ;
 
-	config->capacity =
-		le64_of(ALIGN_DOWN(geom.size_bytes, (uint64_t)geom.block_bytes) / SECTOR);
+	config->capacity = capacity_of(blk);
 	config->seg_max = le32_of(VMM_VQ_MAX_IOV - 2);
 	config->blk_size = le32_of(geom.block_bytes);
 	for (uint32_t bytes = geom.block_bytes; bytes < geom.phys_bytes; bytes *= 2)
@@ -368,6 +374,16 @@ int vmm_virtio_blk_new(struct vmm_disk *disk, const struct vmm_mem *mem, struct 
 	}
 	*ret_blk = blk;
 	return 0;
+}
+
+void vmm_virtio_blk_resized(struct vmm_virtio_blk *blk)
+{
+	struct le64 capacity = capacity_of(blk);
+
+	if (capacity.v == blk->config.capacity.v)
+		return;
+	blk->config.capacity = capacity;
+	vmm_virtio_config_changed(&blk->virtio);
 }
 
 void vmm_virtio_blk_retry(struct vmm_virtio_blk *blk)

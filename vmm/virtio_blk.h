@@ -17,6 +17,10 @@ int vmm_virtio_blk_new(struct vmm_disk *disk, const struct vmm_mem *mem, struct 
 	unsigned int nr_queues, const char *serial, struct vmm_virtio_blk **ret_blk)
 	__attribute__((warn_unused_result, nonnull));
 
+/* The disk's bdev_geom() may have another size: tells the driver, if so. With the machine's mutex held
+ * (V1). */
+void vmm_virtio_blk_resized(struct vmm_virtio_blk *blk) __attribute__((nonnull));
+
 /* Tries again what storage has failed (V5). */
 void vmm_virtio_blk_retry(struct vmm_virtio_blk *blk) __attribute__((nonnull));
 

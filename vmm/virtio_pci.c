@@ -69,6 +69,18 @@ void vmm_virtio_broken(struct vmm_virtio *dev, const char *why)
 	signal_vector(dev, dev->state.config_vector);
 }
 
+void vmm_virtio_config_changed(struct vmm_virtio *dev)
+{
+	dev->state.generation++;
+	signal_vector(dev, dev->state.config_vector);
+}
+
+bool vmm_virtio_works(const struct vmm_virtio *dev, uint64_t features)
+{
+	return dev->state.status & STATUS_DRIVER_OK && !dev->resetting &&
+	       (dev->state.features & features) == features;
+}
+
 static void stop(struct vmm_virtio *dev)
 {
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
@@ -104,8 +116,11 @@ static void set_initial(struct vmm_virtio *dev)
 /* Until it is through, the driver sees the old status, and may only look. */
 static void go_on_resetting(struct vmm_virtio *dev)
 {
-	if (dev->resetting && has_stopped(dev, false))
-		set_initial(dev);
+	if (!dev->resetting || !has_stopped(dev, false))
+		return;
+	set_initial(dev);
+	if (dev->ops->reset)
+		dev->ops->reset(dev->arg);
 }
 
 static void reset(struct vmm_virtio *dev)
@@ -314,6 +329,11 @@ static void write_bar(void *arg, uint64_t off, unsigned int len, uint64_t value)
 			write_common(dev, off, len, value);
 	} else if (off >= BAR_DOORBELLS && nth < dev->nr_queues) {
 		(void)eventfd_write(dev->queues[nth].kick_fd, 1);
+	} else if (off >= BAR_DEVICE && off - BAR_DEVICE + len <= dev->config_bytes) {
+		if (dev->ops->write_config && !dev->resetting &&
+			!(dev->state.status & STATUS_DRIVER_OK))
+			dev->ops->write_config(
+				dev->arg, (uint32_t)(off - BAR_DEVICE), len, value);
 	}
 }
 

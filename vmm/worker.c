@@ -127,6 +127,13 @@ void vmm_worker_push(struct vmm_worker *worker, uint16_t head, uint32_t len_byte
 	tell_drained(worker);
 }
 
+void vmm_worker_put_back(struct vmm_worker *worker)
+{
+	worker->nr_in_flight--;
+	worker->vq->state->avail_idx--;
+	tell_drained(worker);
+}
+
 bool vmm_worker_hold(struct vmm_worker *worker, struct vmm_held *held)
 {
 	if (worker->stopping)

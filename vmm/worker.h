@@ -64,6 +64,10 @@ bool vmm_worker_stopped(struct vmm_worker *worker, bool wait) __attribute__((non
 void vmm_worker_push(struct vmm_worker *worker, uint16_t head, uint32_t len_bytes)
 	__attribute__((nonnull));
 
+/* On the thread: as if the latest chain that is in flight had not been taken. For a queue of which
+ * chains are used in order, as it stops (W2). */
+void vmm_worker_put_back(struct vmm_worker *worker) __attribute__((nonnull));
+
 /* On the thread: holds a request. False: it is stopping, and wants it given back. */
 bool vmm_worker_hold(struct vmm_worker *worker, struct vmm_held *held) __attribute__((nonnull));
 

@@ -385,8 +385,8 @@ static void attentions(void)
 {
 	CHECK(!vmm_scsi_unit_resize(&unit, (uint64_t)NR_BLOCKS * BLOCK));
 	CHECK(vmm_scsi_unit_resize(&unit, 4096ull * BLOCK));
-	vmm_scsi_raise(&unit, VMM_SCSI_LUNS_CHANGED);
-	vmm_scsi_raise(&unit, VMM_SCSI_RESET);
+	vmm_scsi_raise(&unit_state, VMM_SCSI_LUNS_CHANGED);
+	vmm_scsi_raise(&unit_state, VMM_SCSI_RESET);
 	RUN(0, 36, 0x12, 0, 0, 0, 36); /* takes none */
 	good(36);
 	RUN(0, BLOCK, 0x28, 0, 0, 0, 0, 0, 0, 0, 1);
@@ -400,11 +400,11 @@ static void attentions(void)
 	CHECK_EQ(in32(0), 4095);
 	RUN(0, BLOCK, 0x28, 0, 0, 0, 0x10, 0x00, 0, 0, 1);
 	refused(5, 0x21, 0);
-	vmm_scsi_raise(&unit, VMM_SCSI_LUNS_CHANGED);
+	vmm_scsi_raise(&unit_state, VMM_SCSI_LUNS_CHANGED);
 	RUN(0, 0, 0x00);
 	refused(6, 0x3f, 0x0e);
 	/* REQUEST SENSE is told in its data, in the format that it wants */
-	vmm_scsi_raise(&unit, VMM_SCSI_CAPACITY_CHANGED);
+	vmm_scsi_raise(&unit_state, VMM_SCSI_CAPACITY_CHANGED);
 	RUN(0, 255, 0x03, 1, 0, 0, 255);
 	good(8);
 	CHECK(memcmp(in, "\x72\6\x2a\x09\0\0\0\0", 8) == 0);
