@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -31,6 +32,7 @@ struct free_buf {
 #endif
 #define SLAB_BYTES ((size_t)256 << 10) /* aligned to that; the first BUF_MIN_BYTES are its struct */
 #define SLAB_BUFS (SLAB_BYTES / BUF_MIN_BYTES - 1)
+#define MAX_SPARE 8
 
 struct slab {
 	struct list link; /* buf_pool.slabs, while it has a buffer to give */
@@ -84,18 +86,54 @@ int buf_pool_new(size_t max_cached, struct buf_pool **ret_pool)
 	return 0;
 }
 
+static struct {
+	pthread_mutex_t mutex;
+	unsigned int nr;
+	struct slab *slabs[MAX_SPARE];
+} spare = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+
+static struct slab *spare_take(void)
+{
+	struct slab *slab;
+
+	pthread_mutex_lock(&spare.mutex);
+	slab = spare.nr ? spare.slabs[--spare.nr] : NULL;
+	pthread_mutex_unlock(&spare.mutex);
+	return slab;
+}
+
+/* False: there are enough. */
+static bool spare_keep(struct slab *slab)
+{
+	bool kept;
+
+	pthread_mutex_lock(&spare.mutex);
+	kept = spare.nr < MAX_SPARE;
+	if (kept)
+		spare.slabs[spare.nr++] = slab;
+	pthread_mutex_unlock(&spare.mutex);
+	return kept;
+}
+
+/* Nothing of it is in use; its buffers hold anything. */
 static struct slab *slab_new(void)
 {
-	char *mem = mmap(NULL, 2 * SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct slab *slab = spare_take();
+	char *mem;
 	size_t head;
 
+	if (slab) {
+		*slab = (struct slab){ 0 };
+		return slab;
+	}
+	mem = mmap(NULL, 2 * SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (mem == MAP_FAILED)
 		return NULL;
 	head = -(uintptr_t)mem & (SLAB_BYTES - 1);
 	if (head)
 		munmap(mem, head);
 	munmap(mem + head + SLAB_BYTES, SLAB_BYTES - head);
-	return (struct slab *)(mem + head); /* all zeroes */
+	return (struct slab *)(mem + head);
 }
 
 static void *slab_get(struct buf_pool *pool)
@@ -129,7 +167,8 @@ static void slab_put(struct buf_pool *pool, void *buf)
 		list_add(&pool->slabs, &slab->link);
 	if (slab->nr_out == 0) {
 		list_del(&slab->link);
-		munmap(slab, SLAB_BYTES);
+		if (!spare_keep(slab))
+			munmap(slab, SLAB_BYTES);
 		return;
 	}
 	b->next = slab->head;
