@@ -1,4 +1,5 @@
 /* libs: util */
+/* also plain: tables where memory is short */
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "util/htab.h"
 

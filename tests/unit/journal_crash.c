@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* libs: util blockdev journal */
+/* also plain: seven times the states */
 /*
  * Crash states of the journal: see journal_crash.h.
  *

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* libs: util blockdev journal */
+/* also plain: five times the rounds */
 /*
  * Recovery of damaged and of hostile logs.
  *

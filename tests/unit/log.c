@@ -1,4 +1,5 @@
 /* libs: util */
+/* also plain: how a signal ends a process */
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "util/log.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* libs: util core proto node */
+/* also plain: a limit of memory */
 /* What a node keeps of what it was told is bounded, as it counts it and as the heap has it. */
 #include <errno.h>
 #include <malloc.h>
