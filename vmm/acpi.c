@@ -76,7 +76,6 @@ static_assert(offsetof(struct fadt, x_facs) == 0x84, "ACPI 6.5, 5.2.9");
 #define FADT_SLEEP_BUTTON_NOT_FIXED (1u << 5)
 #define FADT_RESET_REG (1u << 10)
 #define BOOT_NO_VGA (1u << 2)
-#define BOOT_NO_RTC (1u << 5)
 
 /* Bytes that grow; the room is enough by construction. */
 struct out {
@@ -294,7 +293,9 @@ static void put_pci(struct out *out)
 	wrap(out, at);
 }
 
-static void put_com1(struct out *out)
+/* A device of old, with its ports and an interrupt, edge. */
+static void put_isa(struct out *out, const char *name, const char *id, uint16_t port,
+	uint8_t nr_ports, unsigned int irq)
 {
 	struct out crs = { .len = 0 };
 	size_t at;
@@ -302,13 +303,13 @@ static void put_com1(struct out *out)
 	put8(out, AML_EXT);
 	put8(out, AML_DEVICE);
 	at = out->len;
-	put(out, "COM1", 4);
-	put_id(out, "_HID", "PNP0501");
+	put(out, name, 4);
+	put_id(out, "_HID", id);
 	put_name(out, "_UID");
 	put_dword(out, 1);
-	crs_io(&crs, VMM_PORT_COM1, 8);
-	put8(&crs, 0x22); /* one interrupt, edge */
-	put16(&crs, 1 << VMM_IRQ_COM1);
+	crs_io(&crs, port, nr_ports);
+	put8(&crs, 0x22);
+	put16(&crs, (uint16_t)(1u << irq));
 	put_crs(out, &crs);
 	wrap(out, at);
 }
@@ -322,7 +323,8 @@ static void make_dsdt(struct out *out)
 	at = out->len;
 	put(out, "\\_SB_", 5);
 	put_pci(out);
-	put_com1(out);
+	put_isa(out, "COM1", "PNP0501", VMM_PORT_COM1, 8, VMM_IRQ_COM1);
+	put_isa(out, "RTC0", "PNP0B00", VMM_PORT_RTC, 2, VMM_IRQ_RTC);
 	wrap(out, at);
 	put_name(out, "_S5_");
 	put8(out, AML_PACKAGE);
@@ -391,7 +393,8 @@ static void make_fadt(struct out *out, uint64_t facs, uint64_t dsdt)
 		.pm1_control_len = 2,
 		.c2_latency = le16_of(0xffff),
 		.c3_latency = le16_of(0xffff),
-		.boot_arch = le16_of(BOOT_NO_VGA | BOOT_NO_RTC),
+		.century = VMM_RTC_CENTURY,
+		.boot_arch = le16_of(BOOT_NO_VGA),
 		.flags = le32_of(
 			FADT_WBINVD | FADT_C1 | FADT_SLEEP_BUTTON_NOT_FIXED | FADT_RESET_REG),
 		.reset = port(VMM_PORT_RESET, 8),

@@ -21,6 +21,7 @@
 #define VMM_LAPIC 0xfee00000u
 
 /* ports */
+#define VMM_PORT_RTC 0x70u
 #define VMM_PORT_COM1 0x3f8u
 #define VMM_PORT_PM1_EVENT 0x600u
 #define VMM_PORT_PM1_CONTROL 0x604u
@@ -30,7 +31,11 @@
 
 /* interrupts */
 #define VMM_IRQ_COM1 4
+#define VMM_IRQ_RTC 8
 #define VMM_IRQ_SCI 9
+
+/* the register of the RTC that holds the century */
+#define VMM_RTC_CENTURY 0x32u
 
 /* SLP_TYP of soft off */
 #define VMM_SLEEP_S5 5

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include "util/checked.h"
 #include "util/err.h"
@@ -15,16 +17,19 @@
 #include "vmm/acpi.h"
 #include "vmm/bus.h"
 #include "vmm/disk.h"
+#include "vmm/iothread.h"
 #include "vmm/kvm.h"
 #include "vmm/layout.h"
 #include "vmm/mem.h"
 #include "vmm/pci.h"
 #include "vmm/pm.h"
+#include "vmm/rtc.h"
 #include "vmm/serial.h"
 #include "vmm/tap.h"
 #include "vmm/vcpu.h"
 #include "vmm/virtio_blk.h"
 #include "vmm/virtio_net.h"
+#include "vmm/virtio_rng.h"
 
 #define DEFAULT_MAX_QUEUES 4
 
@@ -34,6 +39,7 @@ struct vmm_machine {
 	struct vmm_mem *mem;
 	struct vmm_kvm *kvm;
 	bool paused; /* main thread */
+	struct ev_io rtc_due;
 	struct {
 		pthread_mutex_t mutex; /* taken last of all, by I/O threads, too */
 		struct loop_work work;
@@ -46,6 +52,8 @@ struct vmm_machine {
 	struct vmm_bus ports, mmio;
 	struct vmm_serial com1;
 	struct vmm_pm pm;
+	struct vmm_rtc rtc;
+	int rtc_fd; /* its timer */
 	struct vmm_pci pci;
 	struct vmm_vcpu *vcpus[VMM_MAX_CPUS];
 	unsigned int nr_disks;
@@ -54,6 +62,8 @@ struct vmm_machine {
 	unsigned int nr_nets;
 	struct vmm_tap taps[VMM_MAX_NETS];
 	struct vmm_virtio_net *nets[VMM_MAX_NETS];
+	struct vmm_iothread *helper; /* of the devices that have little to do */
+	struct vmm_virtio_rng *rng;
 };
 
 /* With the mutex held (V3). */
@@ -114,6 +124,40 @@ static const struct vmm_pm_ops pm_ops = {
 	.power_off = pm_power_off,
 	.reset = pm_reset,
 };
+
+static uint64_t rtc_now(void *arg)
+{
+	return clock_real_ns();
+}
+
+static void rtc_wake_at(void *arg, uint64_t at_ns)
+{
+	struct itimerspec at = { .it_value = { (time_t)(at_ns / 1000000000),
+					 (long)(at_ns % 1000000000) } };
+
+	(void)timerfd_settime(((struct vmm_machine *)arg)->rtc_fd, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
+static void rtc_irq(void *arg, bool high)
+{
+	vmm_kvm_irq_line(((struct vmm_machine *)arg)->kvm, VMM_IRQ_RTC, high);
+}
+
+static const struct vmm_rtc_ops rtc_ops = {
+	.now_ns = rtc_now, .wake_at = rtc_wake_at, .irq = rtc_irq
+};
+
+static void on_rtc_due(struct ev_loop *ev, struct ev_io *watcher, int revents)
+{
+	struct vmm_machine *machine = container_of(watcher, struct vmm_machine, rtc_due);
+	uint64_t nr;
+
+	if (read(machine->rtc_fd, &nr, sizeof(nr)) < 0)
+		return; /* it was put off meanwhile */
+	pthread_mutex_lock(&machine->mutex);
+	vmm_rtc_tick(&machine->rtc);
+	pthread_mutex_unlock(&machine->mutex);
+}
 
 static void access_bus(struct vmm_machine *machine, struct vmm_bus *bus, uint64_t addr, bool write,
 	void *data, unsigned int len_bytes)
@@ -196,6 +240,16 @@ static int fail(char **ret_error, int err, const char *what)
 	return err;
 }
 
+static int make_rtc(struct vmm_machine *machine)
+{
+	machine->rtc_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (machine->rtc_fd < 0)
+		return -errno;
+	ev_io_init(&machine->rtc_due, on_rtc_due, machine->rtc_fd, EV_READ);
+	ev_io_start(loop_ev(machine->loop), &machine->rtc_due);
+	return vmm_rtc_init(&machine->rtc, &machine->ports, &rtc_ops, machine);
+}
+
 static int make_board(struct vmm_machine *machine)
 {
 	int err = vmm_bus_map(&machine->ports, VMM_PORT_COM1, 8, &com1_bus_ops, &machine->com1);
@@ -203,6 +257,8 @@ static int make_board(struct vmm_machine *machine)
 	vmm_serial_init(&machine->com1, &com1_ops, machine);
 	if (!err)
 		err = vmm_pm_init(&machine->pm, &machine->ports, &pm_ops, machine);
+	if (!err)
+		err = make_rtc(machine);
 	if (!err)
 		err = vmm_pci_init(&machine->pci, machine->kvm, &machine->ports, &machine->mmio);
 	return err ? err : vmm_acpi_write(machine->mem, machine->conf->nr_cpus);
@@ -238,9 +294,19 @@ static int add_net(struct vmm_machine *machine, const struct vmm_net_conf *conf,
 	if (err)
 		return fail(ret_error, err, name);
 	machine->nr_nets++;
-	err = vmm_virtio_net_new(&machine->taps[nth], conf->mac, machine->mem, &machine->pci,
-		&machine->nets[nth]);
+	err = vmm_virtio_net_new(
+		&machine->taps[nth], conf->mac, machine->mem, &machine->pci, &machine->nets[nth]);
 	return err ? fail(ret_error, err, name) : 0;
+}
+
+static int add_helpers(struct vmm_machine *machine, char **ret_error)
+{
+	int err = vmm_iothread_new(&machine->helper);
+
+	if (!err)
+		err = vmm_virtio_rng_new(
+			machine->mem, &machine->pci, machine->helper, &machine->rng);
+	return err ? fail(ret_error, err, "the random number generator") : 0;
 }
 
 static int make_cpus(struct vmm_machine *machine, const struct vmm_boot_entry *entry)
@@ -261,7 +327,8 @@ static int make_memory(struct vmm_machine *machine, char **ret_error)
 	struct sysinfo info;
 	int err = -ENOMEM;
 
-	if (sysinfo(&info) < 0 || bytes <= (uint64_t)(info.totalram + info.totalswap) * info.mem_unit)
+	if (sysinfo(&info) < 0 ||
+		bytes <= (uint64_t)(info.totalram + info.totalswap) * info.mem_unit)
 		err = vmm_mem_new(bytes, &machine->mem);
 	if (err && asprintf(ret_error,
 			   "there is not enough memory for the guest's %llu MiB (%s); choose a "
@@ -299,6 +366,9 @@ static int make(struct vmm_machine *machine, char **ret_error)
 		if (err)
 			return err;
 	}
+	err = add_helpers(machine, ret_error);
+	if (err)
+		return err;
 	err = make_cpus(machine, &entry);
 	return err ? fail(ret_error, err, "KVM makes no virtual CPU") : 0;
 }
@@ -315,6 +385,7 @@ int vmm_machine_new(const struct vmm_conf *conf, struct loop *loop,
 	machine->conf = conf;
 	machine->loop = loop;
 	machine->failure.work.fn = on_disk_failed;
+	machine->rtc_fd = -1;
 	pthread_mutex_init(&machine->failure.mutex, NULL);
 	pthread_mutex_init(&machine->mutex, NULL);
 	err = make(machine, ret_error);
@@ -349,7 +420,13 @@ void vmm_machine_free(struct vmm_machine *machine)
 		vmm_virtio_net_free(machine->nets[i]);
 		vmm_tap_close(&machine->taps[i]);
 	}
+	vmm_virtio_rng_free(machine->rng);
+	vmm_iothread_free(machine->helper);
 	(void)loop_cancel(machine->loop, &machine->failure.work);
+	if (machine->rtc_fd >= 0) {
+		ev_io_stop(loop_ev(machine->loop), &machine->rtc_due);
+		close(machine->rtc_fd);
+	}
 	for (unsigned int i = 0; i < VMM_MAX_CPUS; i++)
 		vmm_vcpu_free(machine->vcpus[i]);
 	vmm_kvm_free(machine->kvm);

@@ -3,9 +3,9 @@
  * PCI: one host bridge, one bus, functions with one memory BAR and MSI-X.
  *
  * P1  A vector is an eventfd: who signals it needs no lock and knows nothing of PCI. While the
- * vector is masked its irqfd is taken off, so a signal stays pending in the eventfd, and KVM
- * delivers it when the irqfd is put on again. The pending bits are the eventfds' counters. P2  The
- * BAR is on the bus exactly while memory decoding is on.
+ *     vector is masked its irqfd is taken off, so a signal stays pending in the eventfd, and KVM
+ *     delivers it when the irqfd is put on again. The pending bits are the eventfds' counters.
+ * P2  The BAR is on the bus exactly while memory decoding is on.
  *
  * With the machine's mutex held (V1).
  */

@@ -39,6 +39,18 @@ struct vmm_pm_state {
 };
 static_assert(sizeof(struct vmm_pm_state) == 16, "no padding");
 
+#define VMM_RTC_VERSION 1
+
+struct vmm_rtc_state {
+	struct vmm_state_head head;
+	int64_t offset_s; /* the guest's clock minus the host's */
+	int64_t seen_s;	  /* the guest's time until which C is complete */
+	uint8_t index;	  /* of the register that the data port is */
+	uint8_t pad[7];
+	uint8_t regs[128]; /* the clock's, and memory */
+};
+static_assert(sizeof(struct vmm_rtc_state) == 160, "no padding");
+
 #define VMM_PCI_VERSION 1
 #define VMM_MSIX_MAX 66
 
