@@ -18,6 +18,7 @@
 #include "util/loop.h"
 #include "vmm/control.h"
 #include "vmm/control_socket.h"
+#include "vmm/run.h"
 
 #define ANSWER_MS 10000
 #define ESCAPE 1 /* Ctrl-A */
@@ -357,6 +358,138 @@ int vmm_client_end(const struct vmm_options *options)
 	free(line);
 	json_object_put(result);
 	close_conn(conn);
+	return code;
+}
+
+/* ---- a machine's disks ---- */
+
+/* As the control socket has it; a file by its whole name, since the machine runs elsewhere. */
+static struct json_object *disk_json(const struct vmm_disk_conf *disk)
+{
+	struct json_object *o = json_object_new_object();
+	char *path = realpath(disk->path, NULL);
+
+	json_object_object_add(o, "file", json_object_new_string(path ? path : disk->path));
+	json_object_object_add(o, "ro", json_object_new_boolean(disk->readonly));
+	if (disk->bus != VMM_BUS_ANY)
+		json_object_object_add(o, "bus", json_object_new_string(vmm_bus_name(disk->bus)));
+	json_object_object_add(o, "on-error",
+		json_object_new_string(disk->on_error == VMM_ON_ERROR_PAUSE ? "pause" : "report"));
+	if (disk->id[0])
+		json_object_object_add(o, "id", json_object_new_string(disk->id));
+	free(path);
+	return o;
+}
+
+int vmm_client_attach(const struct vmm_options *options)
+{
+	struct json_object *request = request_of(options->command), *result;
+	struct vmm_disk_conf disk;
+	char *error = NULL;
+	int code;
+
+	if (vmm_options_disk(&disk, options->argument, &error) < 0)
+		code = vmm_fail(options, VMM_EXIT_USAGE, "%s", error ? error : "out of memory");
+	else {
+		json_object_object_add(request, "disk", disk_json(&disk));
+		code = vmm_client_ask(options, request, &result);
+		if (code == 0 && options->json)
+			print_json(result);
+		else if (code == 0)
+			puts(str(result, "disk"));
+		if (code == 0)
+			json_object_put(result);
+	}
+	free(error);
+	json_object_put(request);
+	return code;
+}
+
+/* Waits for an event of the disk. 0; or what it says went wrong, printed; or -ETIMEDOUT. */
+static int wait_disk(const struct vmm_options *options, struct conn *conn, const char *event)
+{
+	uint64_t end_ns = clock_mono_ns() + options->wait_s * 1000000000ull;
+	char *line = malloc(sizeof(conn->buf) + 1);
+	int code = line ? -EAGAIN : -ENOMEM;
+
+	while (code == -EAGAIN) {
+		int64_t left_ms = ((int64_t)end_ns - (int64_t)clock_mono_ns()) / 1000000;
+		int err = next_line(conn, left_ms < 0 ? 0 : (int)left_ms, line);
+		struct json_object *o = err ? NULL : json_tokener_parse(line);
+
+		if (err == -ETIMEDOUT)
+			code = err;
+		else if (err)
+			code = complain(options, options->operand, err);
+		else if (strcmp(str(o, "event"), event) == 0 &&
+			 strcmp(str(o, "disk"), options->argument) == 0) {
+			code = 0;
+			if (*str(o, "error"))
+				code = vmm_fail(options, VMM_EXIT_REFUSED, "machine \"%s\": %s: %s",
+					options->operand, options->argument, str(o, "error"));
+			else if (options->json)
+				print_json(o);
+		}
+		json_object_put(o);
+	}
+	free(line);
+	return code;
+}
+
+/* Listens, sends request (ours from now on), waits for the event. An exit code; or -ETIMEDOUT. */
+static int do_to_disk(
+	const struct vmm_options *options, struct json_object *request, const char *event)
+{
+	struct json_object *events = request_of("events"), *result;
+	struct conn *conn;
+	int code = open_conn(options, &conn);
+
+	json_object_object_add(request, "disk", json_object_new_string(options->argument));
+	if (code == 0) {
+		code = ask_it(options, conn, events, &result);
+		if (code == 0) {
+			json_object_put(result);
+			code = vmm_client_ask(options, request, &result);
+		}
+		if (code == 0) {
+			json_object_put(result);
+			code = options->wait_s > 0 ? wait_disk(options, conn, event) : 0;
+		}
+		close_conn(conn);
+	}
+	json_object_put(events);
+	json_object_put(request);
+	return code;
+}
+
+int vmm_client_detach(const struct vmm_options *options)
+{
+	struct json_object *request = request_of(options->command);
+	int code;
+
+	json_object_object_add(request, "force", json_object_new_boolean(options->force));
+	code = do_to_disk(options, request, "disk-detached");
+	if (code == -ETIMEDOUT)
+		return vmm_fail(options, VMM_EXIT_NO_ANSWER,
+			"the guest of \"%s\" was asked, and has not let go of %s in %u s; --force takes "
+			"it away, with what the guest has not written yet",
+			options->operand, options->argument, options->wait_s);
+	return code;
+}
+
+int vmm_client_resize(const struct vmm_options *options)
+{
+	struct json_object *request = request_of(options->command);
+	int code;
+
+	if (options->size_bytes > 0)
+		json_object_object_add(
+			request, "size_bytes", json_object_new_int64((int64_t)options->size_bytes));
+	code = do_to_disk(options, request, "disk-resized");
+	if (code == -ETIMEDOUT)
+		return vmm_fail(options, VMM_EXIT_NO_ANSWER,
+			"machine \"%s\": the storage of %s has not told its size in %u s",
+			options->operand, options->argument, options->wait_s);
 	return code;
 }
 

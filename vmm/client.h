@@ -24,6 +24,12 @@ int vmm_client_console(const struct vmm_options *options) __attribute__((nonnull
 /* stop and kill: waits for the end, at most options->wait_s. */
 int vmm_client_end(const struct vmm_options *options) __attribute__((nonnull));
 
+/* attach-disk of what options->argument describes. detach-disk and resize-disk of the disk that it names:
+ * wait for the event that says it is done, at most options->wait_s. */
+int vmm_client_attach(const struct vmm_options *options) __attribute__((nonnull));
+int vmm_client_detach(const struct vmm_options *options) __attribute__((nonnull));
+int vmm_client_resize(const struct vmm_options *options) __attribute__((nonnull));
+
 /*
  * For commands with members: sends request (the caller's) to the machine options->operand and gives
  * its result, which the caller puts. An exit code; what went wrong is printed.

@@ -15,7 +15,7 @@
 #include "vmm/run.h"
 
 static const char usage[] =
-	"Usage: csvvm COMMAND [OPTION]... [FILE|NAME]\n"
+	"Usage: csvvm COMMAND [OPTION]... [FILE|NAME [DISK]]\n"
 	"Run virtual machines on KVM, and steer those that run.\n"
 	"\n"
 	"  run [FILE]               run a machine, as the JSON object in FILE says and the options\n"
@@ -27,23 +27,31 @@ static const char usage[] =
 	"  resume NAME              let them go on, and try again what storage has failed\n"
 	"  stop NAME                press its power button, and wait until it is off\n"
 	"  kill NAME                end it at once\n"
+	"  attach-disk NAME FILE[,ro][,id=ID][,on-error=pause|report]\n"
+	"                           give it another disk, on its SCSI controller; prints its id\n"
+	"  detach-disk NAME ID      have its guest let go of a SCSI disk, and wait for that\n"
+	"  resize-disk NAME ID      look at a disk's size anew, and tell the guest\n"
 	"\n"
 	"  -k, --kernel=FILE        run: the Linux kernel to boot (bzImage); needed\n"
 	"  -i, --initrd=FILE        run: its initial RAM disk\n"
 	"  -a, --append=TEXT        run: its command line, \"console=ttyS0 root=/dev/vda\"\n"
 	"  -m, --memory=SIZE        run: memory; default 512M. Suffixes k, M, G, T\n"
 	"  -c, --cpus=N             run: virtual CPUs, 1 to 64; default 1\n"
-	"  -d, --disk=FILE[,ro][,queues=N][,on-error=pause|report]\n"
+	"  -d, --disk=FILE[,ro][,bus=blk|scsi][,id=ID][,queues=N][,on-error=pause|report]\n"
 	"                           run: an image, a block device or a device's URI; up to 24 of\n"
-	"                           them, /dev/vda, /dev/vdb ... in the guest. When storage fails,\n"
-	"                           pause (the default), or report it to the guest\n"
+	"                           them, /dev/vda, /dev/vdb ... in the guest, and with bus=scsi\n"
+	"                           up to 256, /dev/sda ... When storage fails, pause (the\n"
+	"                           default), or report it to the guest\n"
 	"  -t, --net=tap=NAME[,mac=ADDRESS][,queues=N]\n"
 	"                           run: a network card on a tap device; up to 4 of them\n"
 	"  -N, --name=NAME          run: its name; default: the first free one of vm1, vm2 ...\n"
 	"  -n, --no-reboot          run: end where the guest reboots\n"
 	"  -b, --daemon             run: in the background, once it has started; prints its name\n"
 	"  -v, --verbose            run: tell more\n"
-	"  -w, --wait=SECS          stop, kill: give up waiting for the end; default 60\n"
+	"  -w, --wait=SECS          stop, kill, detach-disk, resize-disk: give up waiting for it;\n"
+	"                           default 60\n"
+	"  -f, --force              detach-disk: take it away, whatever the guest does with it\n"
+	"  -s, --size=SIZE          resize-disk: first make its image file so large\n"
 	"  -C, --control=DIR        folder of the control sockets; default /run/csvvm for root,\n"
 	"                           $XDG_RUNTIME_DIR/csvvm for others\n"
 	"  -j, --json               print JSON, an object a line\n"
@@ -61,23 +69,30 @@ static const struct command {
 	const char *name;
 	unsigned int takes; /* options */
 	bool needs_name;
+	const char *needs; /* behind the name; or NULL */
 	int (*run)(const struct vmm_options *options); /* NULL: run */
 } commands[] = {
-	{ "run", VMM_FOR_RUN, false, NULL },
-	{ "list", 0, false, vmm_client_list },
-	{ "info", 0, true, vmm_client_info },
-	{ "console", 0, true, vmm_client_console },
-	{ "events", 0, true, vmm_client_events },
-	{ "pause", 0, true, vmm_client_simple },
-	{ "resume", 0, true, vmm_client_simple },
-	{ "stop", VMM_FOR_WAIT, true, vmm_client_end },
-	{ "kill", VMM_FOR_WAIT, true, vmm_client_end },
+	{ "run", VMM_FOR_RUN, false, NULL, NULL },
+	{ "list", 0, false, NULL, vmm_client_list },
+	{ "info", 0, true, NULL, vmm_client_info },
+	{ "console", 0, true, NULL, vmm_client_console },
+	{ "events", 0, true, NULL, vmm_client_events },
+	{ "pause", 0, true, NULL, vmm_client_simple },
+	{ "resume", 0, true, NULL, vmm_client_simple },
+	{ "stop", VMM_FOR_WAIT, true, NULL, vmm_client_end },
+	{ "kill", VMM_FOR_WAIT, true, NULL, vmm_client_end },
+	{ "attach-disk", 0, true, "file", vmm_client_attach },
+	{ "detach-disk", VMM_FOR_WAIT | VMM_FOR_DETACH, true, "disk's id", vmm_client_detach },
+	{ "resize-disk", VMM_FOR_WAIT | VMM_FOR_RESIZE, true, "disk's id", vmm_client_resize },
 };
 
 static int check(const struct vmm_options *options, const struct command *command)
 {
 	const char *name = options->operand;
 
+	if (options->argument && !command->needs)
+		return vmm_fail(
+			options, -EINVAL, "what is \"%s\"? (csvvm --help)", options->argument);
 	if (!command->run) {
 		if (!options->conf.boot.kernel)
 			return vmm_fail(options, -EINVAL,
@@ -87,6 +102,10 @@ static int check(const struct vmm_options *options, const struct command *comman
 	if (command->needs_name && !name)
 		return vmm_fail(options, -EINVAL, "csvvm %s wants a machine's name (csvvm list)",
 			command->name);
+	if (command->needs && !options->argument)
+		return vmm_fail(options, -EINVAL,
+			"csvvm %s wants a %s behind the name (csvvm --help)", command->name,
+			command->needs);
 	if (!command->needs_name && name)
 		return vmm_fail(options, -EINVAL, "what is \"%s\"? (csvvm --help)", name);
 	if (name && !vmm_name_ok(name))

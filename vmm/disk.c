@@ -12,7 +12,9 @@
 #include "blockdev/bdev.h"
 #include "util/checked.h"
 #include "util/err.h"
+#include "util/list.h"
 #include "util/log.h"
+#include "util/loop.h"
 #include "vmm/image_lock.h"
 #include "vmm/worker.h"
 
@@ -99,8 +101,91 @@ bool vmm_disk_hold(struct vmm_disk *disk, struct vmm_worker *worker, struct vmm_
 	return true;
 }
 
+int vmm_disk_grow(struct vmm_disk *disk, uint64_t size_bytes, char **ret_error)
+{
+	struct bdev_geom geom = bdev_geom(disk->bdev);
+	const char *why = NULL;
+	struct stat st;
+	int err = -EINVAL;
+
+	if (disk->lock_fd < 0 || disk->readonly || fstat(disk->lock_fd, &st) < 0)
+		why = "only a raw image in a file that may be written can be made larger here";
+	else if (size_bytes % geom.block_bytes != 0)
+		why = "a size is of whole blocks";
+	else if (size_bytes < (uint64_t)st.st_size)
+		why = "it is larger than that, and disks do not shrink";
+	else if (ftruncate(disk->lock_fd, (off_t)size_bytes) < 0)
+		why = err_str(err = -errno);
+	if (!why)
+		return 0;
+	if (asprintf(ret_error, "%s: %s", disk->name, why) < 0)
+		*ret_error = NULL;
+	return err;
+}
+
+struct vmm_disk_measuring {
+	struct bdev_req req;
+	struct bdev_queue *queue;
+	struct loop *loop;
+	struct loop_work work;
+	struct vmm_disk *disk;
+	int err;
+	void (*done)(void *arg, int err); /* NULL: nobody wants to know any more */
+	void *arg;
+};
+
+static void measured(struct loop_work *work)
+{
+	struct vmm_disk_measuring *m = container_of(work, struct vmm_disk_measuring, work);
+
+	bdev_queue_close(m->queue);
+	m->disk->measuring = NULL;
+	if (m->done)
+		m->done(m->arg, m->err);
+	free(m);
+}
+
+/* The queue cannot be closed from within. */
+static void measure_done(struct bdev_req *req, int status)
+{
+	struct vmm_disk_measuring *m = req->arg;
+
+	m->err = status;
+	loop_defer(m->loop, &m->work);
+}
+
+int vmm_disk_measure(
+	struct vmm_disk *disk, struct loop *loop, void (*done)(void *arg, int err), void *arg)
+{
+	struct vmm_disk_measuring *m = calloc(1, sizeof(*m));
+	int err;
+
+	if (!m)
+		return -ENOMEM;
+	m->req = (struct bdev_req){ .op = BDEV_MEASURE, .done = measure_done, .arg = m };
+	m->loop = loop;
+	m->work.fn = measured;
+	m->disk = disk;
+	m->done = done;
+	m->arg = arg;
+	err = bdev_queue_open(disk->bdev, loop, &m->queue);
+	if (!err)
+		err = bdev_submit(m->queue, &m->req);
+	if (err) {
+		bdev_queue_close(m->queue);
+		free(m);
+		return err;
+	}
+	disk->measuring = m;
+	return 0;
+}
+
 void vmm_disk_close(struct vmm_disk *disk)
 {
+	if (disk->measuring)
+		disk->measuring->done = NULL;
+	while (disk->measuring)
+		loop_run_once(disk->measuring->loop, true);
 	bdev_close(disk->bdev);
 	if (disk->lock_fd >= 0 && disk->noted)
 		vmm_image_lock_forget(disk->lock_fd);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct bdev;
+struct loop;
 
 /* What becomes of a request that storage fails: it is held and the machine pauses (V5, machine.h), or
  * the guest hears of it. */
@@ -28,6 +29,7 @@ struct vmm_disk {
 	/* a request was held; on its thread */
 	void (*failed)(void *arg, const struct vmm_disk_failure *failure);
 	void *failed_arg;
+	struct vmm_disk_measuring *measuring; /* or NULL */
 };
 
 /*
@@ -47,7 +49,21 @@ struct vmm_worker;
 bool vmm_disk_hold(struct vmm_disk *disk, struct vmm_worker *worker, struct vmm_held *held,
 	const struct bdev_req *req, int err) __attribute__((nonnull));
 
-/* Every queue of it is closed. */
+/*
+ * Makes its image larger, which must be a raw file. On failure *ret_error is a sentence, the caller's.
+ * Errors: -EINVAL not such a file, or smaller; of ftruncate().
+ */
+int vmm_disk_grow(struct vmm_disk *disk, uint64_t size_bytes, char **ret_error)
+	__attribute__((warn_unused_result, nonnull));
+
+/*
+ * Asks the device for its size anew, on the thread of loop; bdev_geom() has it when done() runs there.
+ * One at a time. Waits at most for a connection. Errors: those of bdev_queue_open(), -ENOMEM.
+ */
+int vmm_disk_measure(struct vmm_disk *disk, struct loop *loop, void (*done)(void *arg, int err),
+	void *arg) __attribute__((warn_unused_result, nonnull(1, 2, 3)));
+
+/* Every queue of it is closed. Waits for a measurement, whose done() does not run. */
 void vmm_disk_close(struct vmm_disk *disk) __attribute__((nonnull));
 
 #endif

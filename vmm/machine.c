@@ -16,7 +16,7 @@
 #include "util/loop.h"
 #include "vmm/acpi.h"
 #include "vmm/bus.h"
-#include "vmm/disk.h"
+#include "vmm/disks.h"
 #include "vmm/iothread.h"
 #include "vmm/kvm.h"
 #include "vmm/layout.h"
@@ -27,7 +27,6 @@
 #include "vmm/serial.h"
 #include "vmm/tap.h"
 #include "vmm/vcpu.h"
-#include "vmm/virtio_blk.h"
 #include "vmm/virtio_net.h"
 #include "vmm/virtio_rng.h"
 
@@ -38,8 +37,9 @@ struct vmm_machine {
 	struct loop *loop;
 	struct vmm_mem *mem;
 	struct vmm_kvm *kvm;
-	bool paused; /* main thread */
+	bool paused; /* main thread; so are */
 	struct ev_io rtc_due;
+	struct vmm_disks *disks;
 	struct {
 		pthread_mutex_t mutex; /* taken last of all, by I/O threads, too */
 		struct loop_work work;
@@ -56,9 +56,6 @@ struct vmm_machine {
 	int rtc_fd; /* its timer */
 	struct vmm_pci pci;
 	struct vmm_vcpu *vcpus[VMM_MAX_CPUS];
-	unsigned int nr_disks;
-	struct vmm_disk disks[VMM_MAX_DISKS];
-	struct vmm_virtio_blk *blks[VMM_MAX_DISKS];
 	unsigned int nr_nets;
 	struct vmm_tap taps[VMM_MAX_NETS];
 	struct vmm_virtio_net *nets[VMM_MAX_NETS];
@@ -264,25 +261,39 @@ static int make_board(struct vmm_machine *machine)
 	return err ? err : vmm_acpi_write(machine->mem, machine->conf->nr_cpus);
 }
 
-static int add_disk(struct vmm_machine *machine, const struct vmm_disk_conf *conf, char **ret_error)
+static void disk_gone(void *arg, const char *id, int err)
 {
-	unsigned int nth = machine->nr_disks, nr_queues = conf->nr_queues;
-	char serial[24];
-	int err;
+	const struct vmm_conf *conf = ((struct vmm_machine *)arg)->conf;
 
-	if (nr_queues == 0)
-		nr_queues = MIN(machine->conf->nr_cpus, DEFAULT_MAX_QUEUES);
-	err = vmm_disk_open(conf->path, conf->readonly, &machine->disks[nth], ret_error);
+	conf->disk_gone(conf->arg, id, err);
+}
+
+static void disk_resized(void *arg, const char *id, int err, uint64_t size_bytes)
+{
+	const struct vmm_conf *conf = ((struct vmm_machine *)arg)->conf;
+
+	conf->disk_resized(conf->arg, id, err, size_bytes);
+}
+
+static int make_disks(struct vmm_machine *machine, char **ret_error)
+{
+	const struct vmm_conf *conf = machine->conf;
+	struct vmm_disks_conf disks = { .loop = machine->loop,
+		.mutex = &machine->mutex,
+		.mem = machine->mem,
+		.pci = &machine->pci,
+		.nr_queues = MIN(conf->nr_cpus, DEFAULT_MAX_QUEUES),
+		.failed = disk_failed,
+		.gone = disk_gone,
+		.resized = disk_resized,
+		.arg = machine };
+	int err = vmm_disks_new(&disks, &machine->disks);
+
 	if (err)
-		return fail(ret_error, err, conf->path);
-	machine->nr_disks++;
-	machine->disks[nth].on_error = conf->on_error;
-	machine->disks[nth].failed = disk_failed;
-	machine->disks[nth].failed_arg = machine;
-	snprintf(serial, sizeof(serial), "disk%u", nth);
-	err = vmm_virtio_blk_new(&machine->disks[nth], machine->mem, &machine->pci, nr_queues,
-		serial, &machine->blks[nth]);
-	return err ? fail(ret_error, err, conf->path) : 0;
+		return fail(ret_error, err, "the SCSI controller");
+	for (unsigned int i = 0; !err && i < conf->nr_disks; i++)
+		err = vmm_disks_attach(machine->disks, &conf->disks[i], false, ret_error);
+	return err;
 }
 
 static int add_net(struct vmm_machine *machine, const struct vmm_net_conf *conf, char **ret_error)
@@ -356,11 +367,9 @@ static int make(struct vmm_machine *machine, char **ret_error)
 	err = make_board(machine);
 	if (err)
 		return fail(ret_error, err, "the machine's board");
-	for (unsigned int i = 0; i < conf->nr_disks; i++) {
-		err = add_disk(machine, &conf->disks[i], ret_error);
-		if (err)
-			return err;
-	}
+	err = make_disks(machine, ret_error);
+	if (err)
+		return err;
 	for (unsigned int i = 0; i < conf->nr_nets; i++) {
 		err = add_net(machine, &conf->nets[i], ret_error);
 		if (err)
@@ -412,10 +421,7 @@ void vmm_machine_free(struct vmm_machine *machine)
 		return;
 	for (unsigned int i = 0; i < VMM_MAX_CPUS && machine->vcpus[i]; i++)
 		vmm_vcpu_stop(machine->vcpus[i]);
-	for (unsigned int i = 0; i < machine->nr_disks; i++) {
-		vmm_virtio_blk_free(machine->blks[i]);
-		vmm_disk_close(&machine->disks[i]);
-	}
+	vmm_disks_free(machine->disks);
 	for (unsigned int i = 0; i < machine->nr_nets; i++) {
 		vmm_virtio_net_free(machine->nets[i]);
 		vmm_tap_close(&machine->taps[i]);
@@ -475,11 +481,15 @@ void vmm_machine_resume(struct vmm_machine *machine)
 {
 	if (!machine->paused)
 		return;
-	for (unsigned int i = 0; i < machine->nr_disks; i++)
-		vmm_virtio_blk_retry(machine->blks[i]);
+	vmm_disks_retry(machine->disks);
 	for (unsigned int i = 0; i < machine->conf->nr_cpus; i++)
 		vmm_vcpu_resume(machine->vcpus[i]);
 	machine->paused = false;
+}
+
+struct vmm_disks *vmm_machine_disks(struct vmm_machine *machine)
+{
+	return machine->disks;
 }
 
 size_t vmm_machine_type(struct vmm_machine *machine, const uint8_t *bytes, size_t len_bytes)

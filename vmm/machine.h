@@ -24,21 +24,13 @@
 #include <stdint.h>
 
 #include "vmm/boot.h"
-#include "vmm/disk.h"
+#include "vmm/disks.h"
 
 struct loop;
 struct vmm_machine;
 
 #define VMM_MAX_CPUS 64
-#define VMM_MAX_DISKS 24
 #define VMM_MAX_NETS 4
-
-struct vmm_disk_conf {
-	const char *path;
-	bool readonly;
-	unsigned int nr_queues; /* 0 = one a CPU, at most 4 */
-	enum vmm_on_error on_error;
-};
 
 struct vmm_net_conf {
 	const char *tap; /* NULL: the descriptor fd */
@@ -59,7 +51,10 @@ struct vmm_conf {
 	void (*console)(void *arg, uint8_t byte);
 	/* storage has failed, and the machine is paused (V5); on the main thread */
 	void (*disk_failed)(void *arg, const struct vmm_disk_failure *failure);
-	void *arg; /* of both */
+	/* of struct vmm_disks_conf; on the main thread */
+	void (*disk_gone)(void *arg, const char *id, int err);
+	void (*disk_resized)(void *arg, const char *id, int err, uint64_t size_bytes);
+	void *arg; /* of all */
 };
 
 enum vmm_end { VMM_RUNS, VMM_POWERED_OFF, VMM_RESET, VMM_KILLED, VMM_DIED };
@@ -92,6 +87,9 @@ void vmm_machine_kill(struct vmm_machine *machine) __attribute__((nonnull));
 /* Pauses it, and lets it go on (V4, V5); neither does anything twice. */
 void vmm_machine_pause(struct vmm_machine *machine) __attribute__((nonnull));
 void vmm_machine_resume(struct vmm_machine *machine) __attribute__((nonnull));
+
+/* Its disks, to be looked at and changed. */
+struct vmm_disks *vmm_machine_disks(struct vmm_machine *machine) __attribute__((nonnull));
 
 /* Gives bytes to the serial port; returns how many it took. */
 size_t vmm_machine_type(struct vmm_machine *machine, const uint8_t *bytes, size_t len_bytes)

@@ -128,6 +128,33 @@ static int set_on_error(struct vmm_disk_conf *disk, const char *text)
 	return 0;
 }
 
+static const char *const bus_names[] = { [VMM_BUS_ANY] = "any",
+	[VMM_BUS_BLK] = "blk", [VMM_BUS_SCSI] = "scsi" };
+
+const char *vmm_bus_name(enum vmm_disk_bus bus)
+{
+	return bus_names[bus];
+}
+
+static int set_bus(struct vmm_disk_conf *disk, const char *text)
+{
+	for (unsigned int i = VMM_BUS_BLK; text && i < ARRAY_SIZE(bus_names); i++) {
+		if (strcmp(bus_names[i], text) == 0) {
+			disk->bus = i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int set_id(struct vmm_disk_conf *disk, const char *text)
+{
+	if (!text || !vmm_name_ok(text) || strlen(text) > VMM_DISK_ID_MAX)
+		return -EINVAL;
+	strcpy(disk->id, text);
+	return 0;
+}
+
 /* What may stand behind a disk's comma, or in its object. */
 static const struct disk_word {
 	const char *name, *wants;
@@ -136,6 +163,8 @@ static const struct disk_word {
 	{ "ro", "nothing, true or false", set_ro },
 	{ "queues", "a number from 1 to 64", set_queues },
 	{ "on-error", "pause or report", set_on_error },
+	{ "bus", "blk or scsi", set_bus },
+	{ "id", "up to 20 letters, digits, '.', '_' or '-', first a letter or digit", set_id },
 };
 
 static int set_disk_word(
@@ -239,6 +268,46 @@ static struct vmm_disk_conf *next_disk(struct vmm_conf *conf, char **ret_error)
 	return NULL;
 }
 
+static bool id_is_free(const struct vmm_conf *conf, const char *id, const struct vmm_disk_conf *but)
+{
+	for (unsigned int i = 0; i < conf->nr_disks; i++) {
+		if (&conf->disks[i] != but && strcmp(conf->disks[i].id, id) == 0)
+			return false;
+	}
+	return true;
+}
+
+int vmm_options_name_disks(struct vmm_conf *conf, char **ret_error)
+{
+	unsigned int nr_blks = 0;
+
+	for (unsigned int i = 0; i < conf->nr_disks; i++) {
+		struct vmm_disk_conf *disk = &conf->disks[i];
+
+		if (disk->bus == VMM_BUS_ANY)
+			disk->bus = VMM_BUS_BLK;
+		if (disk->id[0] && !id_is_free(conf, disk->id, disk))
+			return say(ret_error, "two disks have the id \"%s\"", disk->id);
+		nr_blks += disk->bus == VMM_BUS_BLK;
+	}
+	if (nr_blks > VMM_MAX_BLKS)
+		return say(ret_error, "there can be %u disks that are not on the bus scsi",
+			VMM_MAX_BLKS);
+	for (unsigned int i = 0; i < conf->nr_disks; i++) {
+		struct vmm_disk_conf *disk = &conf->disks[i];
+		char id[VMM_DISK_ID_MAX + 1];
+		unsigned int n = i;
+
+		if (disk->id[0])
+			continue;
+		do
+			snprintf(id, sizeof(id), "disk%u", n++);
+		while (!id_is_free(conf, id, disk));
+		strcpy(disk->id, id);
+	}
+	return 0;
+}
+
 /* ---- options ---- */
 
 static int set_kernel(struct vmm_options *options, const char *text)
@@ -291,6 +360,18 @@ static int set_wait(struct vmm_options *options, const char *text)
 	return parse_number(text, 0, 86400, &options->wait_s);
 }
 
+static int set_size(struct vmm_options *options, const char *text)
+{
+	int err = parse_size(text, &options->size_bytes);
+
+	return err || options->size_bytes == 0 ? -EINVAL : 0;
+}
+
+static int set_force(struct vmm_options *options, const char *text)
+{
+	return parse_bool(text, &options->force);
+}
+
 static int set_daemon(struct vmm_options *options, const char *text)
 {
 	return parse_bool(text, &options->daemon);
@@ -341,6 +422,8 @@ static const struct opt {
 	{ "no-reboot", 'n', VMM_FOR_RUN, IN_FILE | NO_VALUE, set_no_reboot, "true or false" },
 	{ "daemon", 'b', VMM_FOR_RUN, NO_VALUE, set_daemon, NULL },
 	{ "wait", 'w', VMM_FOR_WAIT, 0, set_wait, "a number of seconds" },
+	{ "force", 'f', VMM_FOR_DETACH, NO_VALUE, set_force, NULL },
+	{ "size", 's', VMM_FOR_RESIZE, 0, set_size, "a size" },
 	{ "control", 'C', ~0u, 0, set_control, "a folder" },
 	{ "json", 'j', ~0u, NO_VALUE, set_json, NULL },
 	{ "verbose", 'v', VMM_FOR_RUN, IN_FILE | NO_VALUE, set_verbose, "true or false" },
@@ -487,7 +570,10 @@ int vmm_options_begin(struct vmm_options *options, int argc, char **argv)
 	if (optind + 1 < argc)
 		options->operand = argv[optind + 1];
 	if (optind + 2 < argc)
-		return vmm_fail(options, -EINVAL, "what is \"%s\"? (csvvm --help)", argv[optind + 2]);
+		options->argument = argv[optind + 2];
+	if (optind + 3 < argc)
+		return vmm_fail(
+			options, -EINVAL, "what is \"%s\"? (csvvm --help)", argv[optind + 3]);
 	return 0;
 }
 
@@ -526,6 +612,8 @@ int vmm_options_end(
 		if (err)
 			break;
 	}
+	if (!err && vmm_options_name_disks(&options->conf, &why) < 0)
+		err = vmm_fail(options, -EINVAL, "%s", why ? why : "out of memory");
 	free(why);
 	return err;
 }

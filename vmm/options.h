@@ -17,14 +17,18 @@ struct json_object;
 
 /* Which commands take an option. */
 #define VMM_FOR_RUN 1u
-#define VMM_FOR_WAIT 2u /* stop, kill */
+#define VMM_FOR_WAIT 2u /* stop, kill, what is done to a disk */
+#define VMM_FOR_DETACH 4u
+#define VMM_FOR_RESIZE 8u
 
 struct vmm_options {
 	struct vmm_conf conf;
 	const char *name;	 /* NULL: one is found */
 	const char *control_dir; /* NULL: the default */
 	const char *command, *operand; /* operand may be NULL */
-	bool no_reboot, daemon, json, help, version;
+	char *argument;		       /* behind the operand; likewise */
+	bool no_reboot, daemon, json, help, version, force;
+	uint64_t size_bytes; /* 0: not given */
 	unsigned int wait_s;
 	struct json_object *file; /* that the texts above are part of */
 };
@@ -51,6 +55,14 @@ int vmm_options_disk(struct vmm_disk_conf *disk, char *text, char **ret_error)
 /* Likewise from JSON: a file name or an object; NULL is JSON's null, and neither. */
 int vmm_options_json_disk(struct vmm_disk_conf *disk, struct json_object *json, char **ret_error)
 	__attribute__((warn_unused_result, nonnull(1, 3)));
+
+/* Gives each disk that has none a bus, and an id: disk0, disk1 ... by its place, or the next free one. -EINVAL
+ * with *ret_error, the caller's: two have the same, or there are too many on a bus. */
+int vmm_options_name_disks(struct vmm_conf *conf, char **ret_error)
+	__attribute__((warn_unused_result, nonnull));
+
+/* What a bus is called. */
+const char *vmm_bus_name(enum vmm_disk_bus bus);
 
 /* Letters, digits, '.', '_' and '-'; begins with a letter or digit. */
 bool vmm_name_ok(const char *name) __attribute__((nonnull));

@@ -74,6 +74,74 @@ static void disk_failed(void *arg, const struct vmm_disk_failure *failure)
 	vmm_run_pause(run, reason);
 }
 
+/* ---- disks that come and go ---- */
+
+static struct json_object *disk_event(const char *name, const char *id, int err)
+{
+	struct json_object *event = vmm_event_new(name);
+
+	json_object_object_add(event, "disk", json_object_new_string(id));
+	if (err)
+		json_object_object_add(event, "error", json_object_new_string(err_str(err)));
+	return event;
+}
+
+int vmm_run_attach_disk(struct vmm_run *run, struct vmm_disk_conf *disk, char **ret_error)
+{
+	struct vmm_conf *conf = &run->options->conf;
+	struct vmm_disk_conf *ours = &conf->disks[conf->nr_disks];
+	int err;
+
+	if (conf->nr_disks == VMM_MAX_DISKS) {
+		*ret_error = strdup("it has as many disks as there can be");
+		return -ENOSPC;
+	}
+	*ours = *disk;
+	if (ours->bus == VMM_BUS_ANY)
+		ours->bus = VMM_BUS_SCSI;
+	ours->path = ours->own_path = strdup(disk->path);
+	if (!ours->path)
+		return -ENOMEM;
+	conf->nr_disks++;
+	err = vmm_options_name_disks(conf, ret_error);
+	if (!err)
+		err = vmm_disks_attach(vmm_machine_disks(run->machine), ours, true, ret_error);
+	if (err) {
+		conf->nr_disks--;
+		free(ours->own_path);
+		return err;
+	}
+	strcpy(disk->id, ours->id);
+	vmm_control_event(run->control, disk_event("disk-attached", disk->id, 0));
+	return 0;
+}
+
+/* It will not be there after a reboot, either. */
+static void disk_gone(void *arg, const char *id, int err)
+{
+	struct vmm_run *run = arg;
+	struct vmm_conf *conf = &run->options->conf;
+
+	for (unsigned int i = 0; i < conf->nr_disks; i++) {
+		if (strcmp(conf->disks[i].id, id) != 0)
+			continue;
+		free(conf->disks[i].own_path);
+		conf->nr_disks--;
+		memmove(&conf->disks[i], &conf->disks[i + 1],
+			sizeof(conf->disks[0]) * (conf->nr_disks - i));
+		break;
+	}
+	vmm_control_event(run->control, disk_event("disk-detached", id, err));
+}
+
+static void disk_resized(void *arg, const char *id, int err, uint64_t size_bytes)
+{
+	struct json_object *event = disk_event("disk-resized", id, err);
+
+	json_object_object_add(event, "size_bytes", json_object_new_int64((int64_t)size_bytes));
+	vmm_control_event(((struct vmm_run *)arg)->control, event);
+}
+
 /* ---- the terminal ---- */
 
 static struct termios old_termios;
@@ -311,6 +379,8 @@ int vmm_run(struct vmm_options *options)
 
 	options->conf.console = console_out;
 	options->conf.disk_failed = disk_failed;
+	options->conf.disk_gone = disk_gone;
+	options->conf.disk_resized = disk_resized;
 	options->conf.arg = &run;
 	if (options->daemon && become_daemon(&run) < 0)
 		return rc;
@@ -323,6 +393,8 @@ int vmm_run(struct vmm_options *options)
 		vmm_fail(options, err, "%s", err_str(err));
 	else if (make_control(&run) == 0)
 		rc = run_made(&run);
+	for (unsigned int i = 0; i < options->conf.nr_disks; i++)
+		free(options->conf.disks[i].own_path);
 	vmm_control_free(run.control);
 	vmm_console_free(run.console);
 	loop_free(run.loop);

@@ -45,6 +45,11 @@ struct json_object *vmm_event_new(const char *name) __attribute__((warn_unused_r
 void vmm_run_pause(struct vmm_run *run, const char *reason) __attribute__((nonnull));
 void vmm_run_resume(struct vmm_run *run) __attribute__((nonnull));
 
+/* Gives it the disk, which gets an id if it has none, in this life and those after a reboot; says so to who
+ * listens. Errors: those of vmm_disks_attach(). */
+int vmm_run_attach_disk(struct vmm_run *run, struct vmm_disk_conf *disk, char **ret_error)
+	__attribute__((warn_unused_result, nonnull));
+
 /* Runs it to the end, here or as a daemon; what is wrong is printed. The exit code. */
 int vmm_run(struct vmm_options *options) __attribute__((nonnull));
 

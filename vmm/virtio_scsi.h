@@ -46,7 +46,7 @@ int vmm_virtio_scsi_attach(struct vmm_virtio_scsi *scsi, struct vmm_disk *disk, 
 
 /*
  * Asks the driver to let the target's disk go; or, with force, does not, and takes it away: later
- * commands find no target, held ones end. gone() follows, also from vmm_virtio_scsi_free();
+ * commands find no target, held ones end. gone() follows, unless vmm_virtio_scsi_free() is first;
  * flush_err is what the last flush ended with. Once is enough; a second call may add force. Errors:
  * -EOPNOTSUPP, the driver does not take events, so only force does it; -EALREADY.
  */

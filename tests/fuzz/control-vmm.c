@@ -24,7 +24,7 @@
 #include "vmm/options.h"
 
 const char *const fuzz_words[] = { "{", "}", "[", "]", "\"", ":", ",", "\"cmd\":", "\"events\"", "\"console\"", "\"disk\"",
-	"\"shout\"", "\"id\":", "\"file\":", "\"ro\":", "\"queues\":", "\"on-error\":", "\"report\"", "\"kernel\":",
+	"\"shout\"", "\"id\":", "\"file\":", "\"ro\":", "\"bus\":", "\"scsi\"", "\"queues\":", "\"on-error\":", "\"report\"", "\"kernel\":",
 	"\"memory\":", "\"cpus\":", "\"name\":", "\"1G\"", "0", "1", "-1", "64", "65", "1e99", "18446744073709551615", "null",
 	"true", "\\u0000", "\\ud800", "\n", "\\", "[[[[[[[[[[[[[[[[", "{\"a\":{\"a\":{\"a\":", "/*", NULL };
 

@@ -29,7 +29,8 @@ static void flags(void)
 		"-d a,queus=1", "-d a,on-error", "-d a,on-error=x", "-d a,ro=1", "-d a,queues=0", "-d ,ro", "-N ../x", "-N a/b", "-N .x", "--wait=1", "-x",
 		"-t tap=", "-t tap=a/b", "-t mac=52:54:00:00:00:01", "-t tap=a,fd=4", "-t tap=a,queues=17",
 		"-t tap=a,mac=53:54:00:00:00:01", "-t tap=a,mac=52:54:00:00:00:1x", "-t fd=4,queues=2", "-t fd=2", "-t tap=a,x",
-		"a b" };
+		"-d a,bus=usb", "-d a,bus", "-d a,id=a/b", "-d a,id=a23456789012345678901", "-d a,id=x -d b,id=x", "-f", "-s 1G",
+		"a b c" };
 	struct vmm_options options;
 
 	CHECK_OK(parse(&options, "-k kernel -m 1G --cpus=2 -d a.img -d fault(ops=read,nth=2,err=EIO)|file:/b,ro,queues=3,on-error=report"));
@@ -49,6 +50,12 @@ static void flags(void)
 	CHECK(memcmp(options.conf.nets[0].mac, "\x52\x54\x00\x0a\x0b\x0c", 6) == 0);
 	CHECK(!options.conf.nets[1].tap && options.conf.nets[1].fd == 7);
 	CHECK((options.conf.nets[1].mac[0] & 3) == 2);
+	CHECK_OK(parse(&options, "-d a -d b,bus=scsi,id=disk0 -d c,bus=scsi -d d,bus=blk,id=sys x y"));
+	CHECK(strcmp(options.argument, "y") == 0); /* which run does not take, as csvvm.c knows */
+	CHECK_EQ(options.conf.disks[0].bus, VMM_BUS_BLK);
+	CHECK_EQ(options.conf.disks[2].bus, VMM_BUS_SCSI);
+	CHECK(strcmp(options.conf.disks[0].id, "disk1") == 0 && strcmp(options.conf.disks[2].id, "disk2") == 0);
+	CHECK(strcmp(options.conf.disks[1].id, "disk0") == 0 && strcmp(options.conf.disks[3].id, "sys") == 0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		CHECK_EQ(parse(&options, bad[i]), -EINVAL);
 }
