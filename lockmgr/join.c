@@ -465,8 +465,9 @@ int lm_join(struct lm *lm, struct bdev_queue *queue, char **ret_error)
 	lm->queue = queue;
 	err = lm_guard_take(lm->cfg.uuid, deadline_ns, &lm->guard_fd);
 	if (err) {
+		err = err == -EBUSY ? -ERR_MOUNTED : err;
 		lm_fail(ret_error, err,
-			err == -EBUSY	  ? "this volume is mounted on this node already" :
+			err == -ERR_MOUNTED ? "this volume is mounted on this node already" :
 			err == -ETIMEDOUT ? "an earlier mount of this volume on this node is unmounted, and "
 					    "has not ended yet: its messages in the system log say why" :
 					    "cannot make sure that this volume is mounted once: %s",

@@ -85,8 +85,8 @@ int lm_new(const struct lm_cfg *cfg, struct lm **ret_lm)
 
 /* Joins: takes our slot, registers, enters the group; queue is the service thread's queue. Blocks up
  * to 30 s. On failure *ret_error is a sentence owned by the caller. Errors: -ENOTCONN Corosync does
- * not run, -EBUSY this volume is mounted on this node (or, without a cluster, used by somebody
- * whose beat moves), -EINVAL node id not in 1..64, -ERR_FENCED ... */
+ * not run, -ERR_MOUNTED this volume is mounted on this node, -EBUSY (without a cluster) it is used by
+ * somebody whose beat moves, -EINVAL node id not in 1..64, -ERR_FENCED ... */
 int lm_join(struct lm *lm, struct bdev_queue *queue, char **ret_error)
 	__attribute__((warn_unused_result, nonnull));
 

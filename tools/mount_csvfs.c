@@ -330,6 +330,7 @@ int main(int argc, char **argv)
 	}
 	if (again)
 		return remount(cfg.mountpoint, flags);
+	cfg.second = !foreground && geteuid() == 0;
 	log_set_level((enum log_level)level);
 	return foreground ? serve(&cfg) : background(&cfg);
 }

@@ -22,6 +22,7 @@ static const struct {
 	[ERR_VERSION - ERR_FIRST] = { "unknown format, feature or protocol version", EOPNOTSUPP },
 	[ERR_NOTCSV - ERR_FIRST] = { "not a csvfs volume", EINVAL },
 	[ERR_KEY - ERR_FIRST] = { "wrong volume key", EACCES },
+	[ERR_MOUNTED - ERR_FIRST] = { "mounted on this node already", EBUSY },
 };
 
 _Static_assert(ARRAY_SIZE(codes) == ERR_LAST - ERR_FIRST, "each private code has a text");

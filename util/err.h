@@ -18,6 +18,7 @@ enum err_code {
 	ERR_VERSION,		 /* a format, feature or protocol version that we do not know */
 	ERR_NOTCSV,		 /* not a csvfs volume */
 	ERR_KEY,		 /* the volume key is wrong */
+	ERR_MOUNTED,		 /* this node has the volume mounted already */
 	ERR_LAST
 };
 

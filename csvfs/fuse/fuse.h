@@ -20,6 +20,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct bdev;
 struct bdev_queue;
@@ -61,6 +62,9 @@ int fmount_purge(struct fmount *mount, uint64_t ino, uint64_t off_bytes, uint64_
 /* What the kernel was told of the root directory is not true any more (F4). Does not wait for any
  * request of ours. Service thread. */
 void fmount_root_changed(struct fmount *mount) __attribute__((nonnull));
+
+/* The device number of the file system: stat(2) of what is in it, and /proc/self/mountinfo, have it. */
+dev_t fmount_dev(const struct fmount *mount) __attribute__((nonnull));
 
 /* Takes no more requests; returns at once. What is under way goes on: what it waits for (the node's
  * calls, the device) must still be served until fmount_is_idle(). */

@@ -57,6 +57,7 @@ struct fmount {
 	struct fworker service; /* the service thread, as one who watches */
 	_Atomic(struct fworker *) leader; /* F3; it alone changes it */
 	pthread_mutex_t files_lock;
+	dev_t dev; /* of the file system */
 	struct list files; /* some may never be closed: a mount can be cut off */
 	/* fuse_purge.c */
 	_Atomic uint32_t nr_purges; /* until node_invalidated() */

@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "csvfs/fuse/fuse_internal.h"
 #include "util/checked.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/mounts.h"
 
 #define PAGE 4096u
 /* struct fuse_in_header and struct fuse_write_in stand before the payload of a WRITE (F2). */
@@ -318,7 +320,9 @@ int fmount_start(const struct fmount_cfg *cfg, struct fmount **ret_mount)
 		goto out;
 	}
 	m->mounted = true;
-	err = fraw_init(m);
+	err = mounts_dev(cfg->mountpoint, &m->dev);
+	if (!err)
+		err = fraw_init(m);
 	if (!err)
 		err = purge_start(m);
 	if (err)
@@ -367,10 +371,35 @@ void fmount_quit(struct fmount *m)
 	}
 }
 
+dev_t fmount_dev(const struct fmount *m)
+{
+	return m->dev;
+}
+
 bool fmount_is_idle(const struct fmount *m)
 {
 	return atomic_load(&m->nr_running) == 0 && atomic_load(&m->nr_calls) == 0 &&
 		atomic_load(&m->nr_purges) == 0;
+}
+
+static int detach(void *arg, const struct mount_at *at)
+{
+	struct fmount *m = arg;
+
+	if (strcmp(at->dir, m->cfg.mountpoint) && umount2(at->dir, MNT_DETACH | UMOUNT_NOFOLLOW))
+		log_warn("%s: cannot be unmounted: %s", at->dir, strerror(errno));
+	return 0;
+}
+
+/* Wherever it was mounted from here (V4). Where it was mounted first something else may be by now. */
+static void unmount(struct fmount *m)
+{
+	dev_t dev;
+
+	if (geteuid() == 0 && mounts_each(m->dev, detach, m))
+		log_warn("/proc/self/mountinfo cannot be read: a second mount may stay");
+	if (!mounts_dev(m->cfg.mountpoint, &dev) && dev == m->dev)
+		fuse_session_unmount(m->se);
 }
 
 void fmount_free(struct fmount *m)
@@ -390,7 +419,7 @@ void fmount_free(struct fmount *m)
 	}
 	purge_stop(m);
 	if (m->mounted)
-		fuse_session_unmount(m->se);
+		unmount(m);
 	for (uint32_t i = 0; m->workers && i < m->nr_workers; i++)
 		worker_done(&m->workers[i]);
 	if (m->se)

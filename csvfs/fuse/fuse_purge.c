@@ -11,6 +11,7 @@
 #include "util/checked.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/mounts.h"
 
 struct purge {
 	struct list link;
@@ -95,15 +96,22 @@ int purge_start(struct fmount *m)
 	return err;
 }
 
+/* One of its mounts does for all. */
+static int force(void *arg, const struct mount_at *at)
+{
+	return umount2(at->dir, MNT_FORCE) ? -errno : 1;
+}
+
 void purge_abort(struct fmount *m)
 {
 	/* Nobody reads requests any more: what the purge waits for ends in an error. Once it is
 	 * unmounted, something else may be there. */
 	if (!atomic_load(&m->nr_purges) || fuse_session_exited(m->se))
 		return;
-	if (umount2(m->cfg.mountpoint, MNT_FORCE) && errno != EBUSY)
+	int err = mounts_each(m->dev, force, NULL);
+	if (err < 0 && err != -EBUSY)
 		log_warn("%s: pages of mappings are still being dropped: %s", m->cfg.mountpoint,
-			err_str(-errno));
+			err_str(err));
 }
 
 void purge_stop(struct fmount *m)

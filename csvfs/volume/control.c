@@ -221,9 +221,21 @@ static void client_new(struct ev_loop *ev, ev_io *io, int revents)
 	ev_timer_start(ev, &c->timer);
 }
 
+static const char *control_dir(const struct volume *vol)
+{
+	return vol->cfg.control_dir ? vol->cfg.control_dir : "/run/csvfs";
+}
+
+int control_path(const struct volume *vol, struct sockaddr_un *ret_addr)
+{
+	*ret_addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	int n = snprintf(ret_addr->sun_path, sizeof(ret_addr->sun_path), "%s/%s.sock",
+		control_dir(vol), vol->uuid_text);
+	return n < (int)sizeof(ret_addr->sun_path) ? 0 : -ENAMETOOLONG;
+}
+
 int control_new(struct volume *vol, struct control **ret)
 {
-	const char *dir = vol->cfg.control_dir ? vol->cfg.control_dir : "/run/csvfs";
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct control *control = calloc(1, sizeof(*control));
 	int err = 0;
@@ -232,11 +244,10 @@ int control_new(struct volume *vol, struct control **ret)
 		return -ENOMEM;
 	list_init(&control->clients);
 	control->vol = vol;
-	if (mkdir(dir, 0755) && errno != EEXIST)
+	if (mkdir(control_dir(vol), 0755) && errno != EEXIST)
 		err = -errno;
-	if (!err && snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s.sock", dir,
-			    vol->uuid_text) >= (int)sizeof(addr.sun_path))
-		err = -ENAMETOOLONG;
+	if (!err)
+		err = control_path(vol, &addr);
 	strcpy(control->path, addr.sun_path);
 	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (!err && control->fd < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What csvadm shows of a mount, as JSON. Members are documented in csvadm(8). */
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "csvfs/volume/volume_internal.h"
@@ -49,6 +50,12 @@ static void add_volume(struct json_object *o, struct volume *vol)
 	add_str(v, "label", vol->geom.label);
 	add_str(v, "device", bdev_name(vol->bdev));
 	add_str(v, "mountpoint", vol->cfg.mountpoint);
+	if (vol->mount) {
+		char dev[32];
+		snprintf(dev, sizeof(dev), "%u:%u", major(fmount_dev(vol->mount)),
+			minor(fmount_dev(vol->mount)));
+		add_str(v, "mount_dev", dev);
+	}
 	add_u64(v, "size_bytes", vol->geom.nr_blks * 4096);
 	add_u64(v, "cluster_bytes", vol->geom.cluster_blks * 4096ull);
 	add_u64(v, "journal_bytes", vol->geom.journal_nr_blks * 4096);

@@ -21,15 +21,14 @@
 #include "csvfs/volume/volume_internal.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/mounts.h"
 
 #define DRAIN_TICK_S 0.02
 #define DRAIN_MAX_TICKS 500u
 
 static struct volume *running; /* for volume_stop() */
 
-static int fail(struct volume *vol, int err, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static int fail(struct volume *vol, int err, const char *fmt, ...)
+int volume_fail(struct volume *vol, int err, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -55,7 +54,7 @@ static int open_device(struct volume *vol)
 	int err = bdev_open(vol->cfg.uri, &opts, &vol->bdev, &why);
 
 	if (err) {
-		fail(vol, err, "%s", why ? why : err_str(err));
+		volume_fail(vol, err, "%s", why ? why : err_str(err));
 		free(why);
 	}
 	return err;
@@ -76,16 +75,16 @@ static int read_super(struct volume *vol)
 	vol->queue = NULL;
 	const char *name = vol->cfg.uri;
 	if (err == -ERR_NOTCSV)
-		fail(vol, err, "%s: not a csvfs volume; make one with mkfs.csvfs", name);
+		volume_fail(vol, err, "%s: not a csvfs volume; make one with mkfs.csvfs", name);
 	else if (err == -ERR_CORRUPT)
-		fail(vol, err, "%s: the superblock and its copies are damaged", name);
+		volume_fail(vol, err, "%s: the superblock and its copies are damaged", name);
 	else if (err == -ERR_VERSION)
-		fail(vol, err, "%s: the volume has features that this version does not know", name);
+		volume_fail(vol, err, "%s: the volume has features that this version does not know", name);
 	else if (err == -ENOSPC)
-		fail(vol, err, "%s: the device is smaller than the volume on it; is it the right one?",
+		volume_fail(vol, err, "%s: the device is smaller than the volume on it; is it the right one?",
 			name);
 	else if (err)
-		fail(vol, err, "%s: reading the superblock: %s", name, err_str(err));
+		volume_fail(vol, err, "%s: reading the superblock: %s", name, err_str(err));
 	bdev_close(vol->bdev);
 	vol->bdev = NULL;
 	return err;
@@ -100,7 +99,7 @@ static int read_key(struct volume *vol)
 	uuid_unparse_lower(vol->geom.uuid, vol->uuid_text);
 	if (!memcmp(vol->geom.key_id, none, sizeof(none)))
 		return vol->cfg.single ? 0 :
-					 fail(vol, -ERR_KEY,
+					 volume_fail(vol, -ERR_KEY,
 						 "volume %s was made without a key, so it can be mounted "
 						 "with -o single only",
 						 vol->uuid_text);
@@ -110,16 +109,16 @@ static int read_key(struct volume *vol)
 	if (err == -ENOENT && vol->cfg.single)
 		return 0; /* the key guards the network alone */
 	if (err == -EPERM)
-		return fail(vol, err, "key file %s can be read by others; chmod 600 it", file);
+		return volume_fail(vol, err, "key file %s can be read by others; chmod 600 it", file);
 	if (err == -EINVAL)
-		return fail(vol, err, "key file %s holds no key (64 hex digits)", file);
+		return volume_fail(vol, err, "key file %s holds no key (64 hex digits)", file);
 	if (err)
-		return fail(vol, err,
+		return volume_fail(vol, err,
 			"key file %s: %s; copy the one that mkfs.csvfs made from another node", file,
 			err_str(err));
 	key_id(vol->key, id);
 	if (memcmp(id, vol->geom.key_id, sizeof(id)))
-		return fail(vol, -ERR_KEY, "key file %s is not the key of volume %s", file,
+		return volume_fail(vol, -ERR_KEY, "key file %s is not the key of volume %s", file,
 			vol->uuid_text);
 	vol->has_key = true;
 	return 0;
@@ -175,7 +174,7 @@ static int join(struct volume *vol)
 	gethostname(host, sizeof(host) - 1);
 	int err = channel_listen(vol);
 	if (err)
-		return fail(vol, err, "listening for other nodes: %s", err_str(err));
+		return volume_fail(vol, err, "listening for other nodes: %s", err_str(err));
 	struct lm_cfg cfg = {
 		.loop = vol->loop,
 		.bdev = vol->bdev,
@@ -191,10 +190,10 @@ static int join(struct volume *vol)
 	memcpy(cfg.uuid, vol->geom.uuid, sizeof(cfg.uuid));
 	err = lm_new(&cfg, &vol->lm);
 	if (err)
-		return fail(vol, err, "lock manager: %s", err_str(err));
+		return volume_fail(vol, err, "lock manager: %s", err_str(err));
 	err = bdev_queue_open(vol->bdev, vol->loop, &vol->queue);
 	if (err)
-		return fail(vol, err, "%s: %s", bdev_name(vol->bdev), err_str(err));
+		return volume_fail(vol, err, "%s: %s", bdev_name(vol->bdev), err_str(err));
 	struct node_cfg ncfg = {
 		.loop = vol->loop,
 		.bdev = vol->bdev,
@@ -213,13 +212,13 @@ static int join(struct volume *vol)
 	memcpy(ncfg.uuid, vol->geom.uuid, sizeof(ncfg.uuid));
 	err = node_new(&ncfg, &vol->node);
 	if (err)
-		return fail(vol, err, "%s", err_str(err));
-	err = lm_join(vol->lm, vol->queue, &why);
-	if (err) {
-		fail(vol, err, "%s", why ? why : err_str(err));
-		free(why);
+		return volume_fail(vol, err, "%s", err_str(err));
+	err = second_join(vol, &why);
+	if (err && (why || !vol->error))
+		volume_fail(vol, err, "%s", why ? why : err_str(err));
+	free(why);
+	if (err || vol->second)
 		return err;
-	}
 	vol->self = lm_node(vol->lm);
 	node_identity(vol->node, vol->self, lm_generation(vol->lm));
 	return 0;
@@ -384,7 +383,7 @@ void volume_end(struct volume *vol, int status, const char *why)
 		lm_ending(vol->lm);
 	if (status) {
 		log_error("ending: %s: %s", why, err_str(status));
-		fail(vol, status, "%s: %s", why, err_str(status));
+		volume_fail(vol, status, "%s: %s", why, err_str(status));
 	}
 	if (vol->mount)
 		fmount_quit(vol->mount);
@@ -393,24 +392,39 @@ void volume_end(struct volume *vol, int status, const char *why)
 	ev_timer_start(loop_ev(vol->loop), &vol->drain_timer);
 }
 
+static int unmount(void *arg, const struct mount_at *at)
+{
+	unsigned *nr = arg;
+
+	++*nr;
+	if (!umount2(at->dir, UMOUNT_NOFOLLOW))
+		return 0;
+	int err = -errno;
+	if (err == -EBUSY)
+		log_warn("%s is in use: close what is open there (fuser -vm %s), then end again",
+			at->dir, at->dir);
+	else
+		log_warn("%s: %s", at->dir, strerror(-err));
+	return err;
+}
+
 /* A signal asks for the end: refused while files are open, as umount does. */
 static void stop_asked(struct ev_loop *ev, ev_async *async, int revents)
 {
 	struct volume *vol = async->data;
+	unsigned nr = 0;
 
 	if (vol->ending)
 		return;
-	if (!vol->mount)
+	if (!vol->mount) {
 		volume_end(vol, 0, "asked to end");
-	else if (!umount2(vol->cfg.mountpoint, UMOUNT_NOFOLLOW))
-		return; /* mount_ended() follows */
-	else if (errno == EBUSY)
-		log_warn("%s is in use: close what is open there (fuser -vm %s), then end again",
-			vol->cfg.mountpoint, vol->cfg.mountpoint);
-	else
-		log_warn("%s: %s; the volume ends when the last that uses it has (a lazy umount, or "
-			 "another mount namespace)",
-			vol->cfg.mountpoint, strerror(errno));
+		return;
+	}
+	int err = mounts_each(fmount_dev(vol->mount), unmount, &nr); /* mount_ended() follows */
+	if (!err && !nr)
+		log_warn("%s is mounted nowhere that this process sees; the volume ends when the last "
+			 "that uses it has (a lazy umount, or another mount namespace)",
+			vol->cfg.mountpoint);
 }
 
 void volume_stop(void)
@@ -452,6 +466,10 @@ static int volume_serve(struct volume *vol)
 		err = join(vol);
 	if (err)
 		return err;
+	if (vol->second) {
+		vol->cfg.ready(vol->cfg.arg);
+		return 0;
+	}
 	running = vol;
 	err = control_new(vol, &vol->control);
 	if (!err)

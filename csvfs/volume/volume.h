@@ -9,6 +9,9 @@
  *     that is this node, else by a TLS stream; it reconnects until there is another.
  * V3  A connection is of the node that it says only if it comes from the address that this node has in the
  *     group (Corosync's first link, from which V2 connects), and of its present mount.
+ * V4  A node mounts a volume once and is one member with it. Who mounts it again has another mount of
+ *     the same file system of the kernel, as with any local one: one process serves all, and ends
+ *     with the last. Only flags of the mount (nodev, nosuid, noexec, noatime) are its own.
  */
 #ifndef CSVFS_VOLUME_H
 #define CSVFS_VOLUME_H
@@ -29,6 +32,8 @@ struct volume_cfg {
 	bool readonly;		 /* nothing can be changed through this mount; the node still takes part
 				  * in the cluster, with what it writes for that */
 	const char *mount_flags; /* as fmount_cfg.flags */
+	bool second; /* it may be a second mount of what this node has mounted: volume_run() returns then,
+		      * when ready was called (V4) */
 	bool strictatime; /* as node_cfg.strictatime */
 	bool allow_other;
 	bool fuse_debug;
@@ -45,7 +50,7 @@ struct volume_cfg {
 
 /*
  * Mounts and serves until unmounted or volume_stop(). Blocks. Returns 0 after an orderly end, else a
- * negative code; *ret_error (owned by the caller, may be NULL) is then a sentence with the next step.
+ * negative code (-ERR_MOUNTED: on this node already, and not to be mounted a second time); *ret_error (owned by the caller, may be NULL) is then a sentence with the next step.
  */
 int volume_run(const struct volume_cfg *cfg, char **ret_error)
 	__attribute__((warn_unused_result, nonnull));

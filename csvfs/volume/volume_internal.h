@@ -3,6 +3,7 @@
 #define CSVFS_VOLUME_INTERNAL_H
 
 #include <json-c/json.h>
+#include <sys/un.h>
 
 #include "blockdev/bdev.h"
 #include "csvfs/coord/coord.h"
@@ -71,6 +72,7 @@ struct volume {
 	uint64_t no_coordinator_since_ns;
 
 	/* end */
+	bool second; /* there is another mount of it now, and nothing to serve (V4) */
 	bool ready_told, ending, drained, leaving, left;
 	unsigned drain_ticks;
 	int end_status;
@@ -105,11 +107,20 @@ void role_node_gone(void *arg, uint32_t node, uint64_t generation);
 /* Closes the engine, if there is one, in order; volume_ending goes on after it. */
 void role_close(struct volume *vol, uint32_t resign_to);
 
+/* second.c */
+/* lm_join(), or a second mount of what this node has mounted already: vol->second. The sentence for an error
+ * is in *ret_why, or with the volume (volume_fail). */
+int second_join(struct volume *vol, char **ret_why);
+
 /* volume.c */
+/* What volume_run() tells of the error; returns err. */
+int volume_fail(struct volume *vol, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 void volume_end(struct volume *vol, int status, const char *why);
 void volume_role_closed(struct volume *vol);
 
 /* control.c */
+int control_path(const struct volume *vol, struct sockaddr_un *ret_addr);
 int control_new(struct volume *vol, struct control **ret);
 void control_free(struct control *control);
 /* scrub.c: csvadm check; answers for the control socket */

@@ -114,7 +114,7 @@ static void once_a_node(void)
 	open_single(&a, "ram:1M?name=once");
 	join_single(&a);
 	open_single(&b, "ram:1M?name=once");
-	CHECK_EQ(lm_join(b.t.lm, b.t.queue, &why), -EBUSY);
+	CHECK_EQ(lm_join(b.t.lm, b.t.queue, &why), -ERR_MOUNTED);
 	CHECK(why && strstr(why, "mounted on this node already"));
 	free(why);
 	t_close(&b.t);
@@ -189,7 +189,7 @@ static void after_kill(void)
 	{
 		char *why = NULL;
 
-		CHECK_EQ(lm_join(s.t.lm, s.t.queue, &why), -EBUSY);
+		CHECK_EQ(lm_join(s.t.lm, s.t.queue, &why), -ERR_MOUNTED);
 		free(why);
 	}
 	CHECK_EQ(kill(pid, SIGKILL), 0);
