@@ -103,7 +103,7 @@ static int walk(const struct adm *adm, void (*fn)(void *arg, const struct extent
 	struct csv_ioc_map map = { 0 };
 	uint64_t pos = 0, end;
 	struct stat st;
-	int fd, code = open_file(adm->file, &fd, &st);
+	int fd = -1, code = open_file(adm->file, &fd, &st);
 
 	if (code)
 		return code;
@@ -207,7 +207,7 @@ int adm_image_info(const struct adm *adm)
 	bool is_inline = false;
 	uint64_t size;
 	struct stat st;
-	int fd, code = open_file(adm->file, &fd, &st);
+	int fd = -1, code = open_file(adm->file, &fd, &st);
 
 	if (code)
 		return code;
