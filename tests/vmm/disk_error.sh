@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Where storage fails the machine pauses with the reason, and resume has what failed done again: the
-# guest sees nothing of a full file system that was then made larger, nor of a write error that passes.
+# guest sees nothing of a full file system that was then made larger, nor of a write error that passes, on
+# virtio-blk and on virtio-scsi.
 # A failed flush is told to the guest at the resume. The twin, with on-error=report, gets the error.
 # timeout: 1500
 source "$(dirname "$0")/vmm.bash"
@@ -17,6 +18,7 @@ echo ready
 while read -r line; do
 	disk=${line#* }
 	case $line in
+	wait*) while [ ! -b $disk ]; do sleep 0.05; done; echo "$line: done" ;;
 	write*) dd if=/data of=$disk bs=64k oflag=direct 2>/dev/null && echo "$line: done" || echo "$line: failed" ;;
 	flush*) dd if=/data of=$disk bs=64k count=1 conv=fsync 2>/dev/null && echo "$line: done" ||
 		echo "$line: failed" ;;
@@ -24,7 +26,7 @@ while read -r line; do
 	off) poweroff -f ;;
 	esac
 done'
-make_guest_initrd "$TMP/initrd" virtio_pci virtio_blk
+make_guest_initrd "$TMP/initrd" virtio_pci virtio_blk virtio_scsi sd_mod
 
 csvvm()
 {
@@ -66,9 +68,10 @@ gone()
 mkfifo "$TMP/typed"
 cleanup "umount -l '$TMP/full' || true"
 full_disk
-truncate -s 8M "$TMP/eio.img" "$TMP/flush.img"
+truncate -s 8M "$TMP/eio.img" "$TMP/flush.img" "$TMP/scsi.img"
 start "$TMP/full/img" "fault(ops=write,nth=3,err=EIO)|file:$TMP/eio.img" \
-	"fault(ops=flush,nth=1,err=EIO)|file:$TMP/flush.img"
+	"fault(ops=flush,nth=1,err=EIO)|file:$TMP/flush.img" \
+	"fault(ops=write,nth=3,err=EIO)|file:$TMP/scsi.img,bus=scsi"
 
 echo 'write /dev/vda' >"$TMP/typed"
 wait_for 60 paused 'No space left on device'
@@ -82,12 +85,16 @@ wait_for 60 said 'write /dev/vda: done'
 echo 'read /dev/vda' >"$TMP/typed"
 wait_for 60 said 'read /dev/vda: same'
 
-echo 'write /dev/vdb' >"$TMP/typed"
-wait_for 60 paused 'Input/output error'
-csvvm resume g
-wait_for 60 said 'write /dev/vdb: done'
-echo 'read /dev/vdb' >"$TMP/typed"
-wait_for 60 said 'read /dev/vdb: same'
+echo 'wait /dev/sda' >"$TMP/typed"
+wait_for 60 said 'wait /dev/sda: done'
+for disk in /dev/vdb /dev/sda; do
+	echo "write $disk" >"$TMP/typed"
+	wait_for 60 paused 'Input/output error'
+	csvvm resume g
+	wait_for 60 said "write $disk: done"
+	echo "read $disk" >"$TMP/typed"
+	wait_for 60 said "read $disk: same"
+done
 
 echo 'flush /dev/vdc' >"$TMP/typed"
 wait_for 60 paused 'Input/output error'
@@ -99,7 +106,7 @@ csvvm info g --json | jq -e '.state == "running"' >/dev/null || fail 'it is not 
 echo off >"$TMP/typed"
 wait_for 60 gone
 same 'events' "$(jq -r .event "$TMP/events" | uniq | xargs)" \
-	'disk-error paused resumed disk-error paused resumed disk-error paused resumed disk-error paused resumed powered-off'
+	"$(printf 'disk-error paused resumed %.0s' 1 2 3 4 5)powered-off"
 
 umount "$TMP/full"
 full_disk
