@@ -27,6 +27,7 @@
 #include "vmm/serial.h"
 #include "vmm/tap.h"
 #include "vmm/vcpu.h"
+#include "vmm/virtio_balloon.h"
 #include "vmm/virtio_net.h"
 #include "vmm/virtio_rng.h"
 
@@ -61,6 +62,7 @@ struct vmm_machine {
 	struct vmm_virtio_net *nets[VMM_MAX_NETS];
 	struct vmm_iothread *helper; /* of the devices that have little to do */
 	struct vmm_virtio_rng *rng;
+	struct vmm_virtio_balloon *balloon;
 };
 
 /* With the mutex held (V3). */
@@ -317,7 +319,10 @@ static int add_helpers(struct vmm_machine *machine, char **ret_error)
 	if (!err)
 		err = vmm_virtio_rng_new(
 			machine->mem, &machine->pci, machine->helper, &machine->rng);
-	return err ? fail(ret_error, err, "the random number generator") : 0;
+	if (!err)
+		err = vmm_virtio_balloon_new(
+			machine->mem, &machine->pci, machine->helper, &machine->balloon);
+	return err ? fail(ret_error, err, "random numbers and balloon") : 0;
 }
 
 static int make_cpus(struct vmm_machine *machine, const struct vmm_boot_entry *entry)
@@ -426,6 +431,7 @@ void vmm_machine_free(struct vmm_machine *machine)
 		vmm_virtio_net_free(machine->nets[i]);
 		vmm_tap_close(&machine->taps[i]);
 	}
+	vmm_virtio_balloon_free(machine->balloon);
 	vmm_virtio_rng_free(machine->rng);
 	vmm_iothread_free(machine->helper);
 	(void)loop_cancel(machine->loop, &machine->failure.work);
@@ -490,6 +496,23 @@ void vmm_machine_resume(struct vmm_machine *machine)
 struct vmm_disks *vmm_machine_disks(struct vmm_machine *machine)
 {
 	return machine->disks;
+}
+
+uint64_t vmm_machine_given_up(struct vmm_machine *machine)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&machine->mutex);
+	bytes = vmm_virtio_balloon_bytes(machine->balloon);
+	pthread_mutex_unlock(&machine->mutex);
+	return bytes;
+}
+
+void vmm_machine_give_up(struct vmm_machine *machine, uint64_t bytes)
+{
+	pthread_mutex_lock(&machine->mutex);
+	vmm_virtio_balloon_set(machine->balloon, bytes);
+	pthread_mutex_unlock(&machine->mutex);
 }
 
 size_t vmm_machine_type(struct vmm_machine *machine, const uint8_t *bytes, size_t len_bytes)

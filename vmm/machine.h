@@ -91,6 +91,10 @@ void vmm_machine_resume(struct vmm_machine *machine) __attribute__((nonnull));
 /* Its disks, to be looked at and changed. */
 struct vmm_disks *vmm_machine_disks(struct vmm_machine *machine) __attribute__((nonnull));
 
+/* What the guest is to give up of its memory, and what it says that it has (B1, virtio_balloon.h). */
+void vmm_machine_give_up(struct vmm_machine *machine, uint64_t bytes) __attribute__((nonnull));
+uint64_t vmm_machine_given_up(struct vmm_machine *machine) __attribute__((nonnull));
+
 /* Gives bytes to the serial port; returns how many it took. */
 size_t vmm_machine_type(struct vmm_machine *machine, const uint8_t *bytes, size_t len_bytes)
 	__attribute__((nonnull));

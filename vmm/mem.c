@@ -9,6 +9,8 @@
 
 #include "util/checked.h"
 
+#define PAGE 4096u
+
 struct vmm_mem {
 	uint64_t size_bytes;
 	uint8_t *base;
@@ -108,5 +110,25 @@ int vmm_mem_write(const struct vmm_mem *mem, uint64_t addr, const void *buf, uin
 
 	if (!err)
 		memcpy(ptr, buf, len_bytes);
+	return err;
+}
+
+void vmm_mem_give_up_iov(const struct vmm_mem *mem, const struct iovec *iov)
+{
+	uint64_t off = (uint64_t)((uint8_t *)iov->iov_base - (uint8_t *)mem->base),
+		 begin = ALIGN_UP(off, (uint64_t)PAGE), end = ALIGN_DOWN(off + iov->iov_len, (uint64_t)PAGE);
+
+	if (begin < end)
+		(void)madvise((uint8_t *)mem->base + begin, end - begin, MADV_REMOVE);
+}
+
+int vmm_mem_give_up(const struct vmm_mem *mem, uint64_t addr, uint64_t len_bytes)
+{
+	struct iovec iov = { .iov_len = len_bytes };
+	int err = addr % PAGE || len_bytes % PAGE ? -EINVAL
+						  : vmm_mem_ptr(mem, addr, len_bytes, &iov.iov_base);
+
+	if (!err)
+		vmm_mem_give_up_iov(mem, &iov);
 	return err;
 }

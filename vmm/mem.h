@@ -3,9 +3,10 @@
  * Guest memory. Nothing else in csvvm turns a guest-physical address into a pointer.
  *
  * M1  Each access is checked against the map; what leaves it is refused as a whole.
- * M2  RAM is one memfd. It lies at 0, and what exceeds VMM_MEM_LOW_MAX goes on at 4 GiB: between
- * the two are the PCI windows and the interrupt controllers. M3  The guest may change its memory at
- * any time. What a decision rests on is copied out first (vmm_mem_read) and never read twice.
+ * M2  RAM is one memfd. It lies at 0, and what exceeds VMM_MEM_LOW_MAX goes on at 4 GiB: between the
+ *     two are the PCI windows and the interrupt controllers.
+ * M3  The guest may change its memory at any time. What a decision rests on is copied out first
+ *     (vmm_mem_read) and never read twice.
  *
  * Any thread: the map does not change while the machine runs.
  */
@@ -13,6 +14,7 @@
 #define VMM_MEM_H
 
 #include <stdint.h>
+#include <sys/uio.h>
 
 struct vmm_mem;
 
@@ -48,5 +50,14 @@ int vmm_mem_read(const struct vmm_mem *mem, uint64_t addr, void *buf, uint64_t l
 	__attribute__((warn_unused_result, nonnull));
 int vmm_mem_write(const struct vmm_mem *mem, uint64_t addr, const void *buf, uint64_t len_bytes)
 	__attribute__((warn_unused_result, nonnull));
+
+/*
+ * Gives memory back to the host; the guest may go on using it, and finds zeroes. [addr, addr + len) is
+ * whole pages; of iov, which vmm_mem_ptr() gave, it is the pages that lie within. May block for a
+ * moment. Errors: -EFAULT (M1), -EINVAL, no whole pages. That the host does not take it is no error.
+ */
+int vmm_mem_give_up(const struct vmm_mem *mem, uint64_t addr, uint64_t len_bytes)
+	__attribute__((warn_unused_result, nonnull));
+void vmm_mem_give_up_iov(const struct vmm_mem *mem, const struct iovec *iov) __attribute__((nonnull));
 
 #endif

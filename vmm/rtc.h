@@ -3,10 +3,10 @@
  * The real-time clock of PCs (MC146818A data sheet), in UTC, with its update and alarm interrupts.
  * It has no periodic interrupt: Linux makes those of timers of its own.
  *
- * R1  The clock is the host's plus offset_s. The guest sets it by writing the registers, which
- * moves the offset; nothing counts here, so a machine that was paused comes back on time. R2  Flags
- * of what happened until seen_s stand in register C. Later events are found when the guest looks,
- * or when the timer says that one is due whose interrupt is enabled.
+ * R1  The clock is the host's plus offset_s. The guest sets it by writing the registers, which moves
+ *     the offset; nothing counts here, so a machine that was paused comes back on time.
+ * R2  Flags of what happened until seen_s stand in register C. Later events are found when the guest
+ *     looks, or when the timer says that one is due whose interrupt is enabled.
  *
  * With the machine's mutex held (V1).
  */

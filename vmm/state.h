@@ -124,4 +124,14 @@ struct vmm_scsi_state {
 };
 static_assert(sizeof(struct vmm_scsi_state) == 16 + 16 * VMM_SCSI_TARGETS, "no padding");
 
+#define VMM_BALLOON_VERSION 1
+
+/* virtio-balloon, beside its struct vmm_virtio_state. */
+struct vmm_balloon_state {
+	struct vmm_state_head head;
+	uint32_t nr_pages; /* that the guest is to give up */
+	uint32_t actual;   /* that it says it has */
+};
+static_assert(sizeof(struct vmm_balloon_state) == 16, "no padding");
+
 #endif

@@ -22,8 +22,9 @@
 struct vmm_mem;
 
 #define VMM_VIRTIO_F_VERSION_1 (1ull << 32)
+#define VMM_VIRTIO_DRIVER_OK 0x04 /* in the status */
 
-enum { VMM_VIRTIO_ID_NET = 1, VMM_VIRTIO_ID_BLK = 2, VMM_VIRTIO_ID_RNG = 4, VMM_VIRTIO_ID_SCSI = 8 };
+enum { VMM_VIRTIO_ID_NET = 1, VMM_VIRTIO_ID_BLK = 2, VMM_VIRTIO_ID_RNG = 4, VMM_VIRTIO_ID_BALLOON = 5, VMM_VIRTIO_ID_SCSI = 8 };
 
 /* Called with the machine's mutex held (V1). */
 struct vmm_virtio_ops {
@@ -41,7 +42,7 @@ struct vmm_virtio_ops {
 	bool (*stopped)(void *arg, unsigned int nth, bool wait);
 	/* The driver has reset the device, and all has stopped. NULL: nothing is to be done. */
 	void (*reset)(void *arg);
-	/* The driver writes into the config space; only before it is ready. NULL: it may not. */
+	/* The driver writes into the config space. NULL: it may not. */
 	void (*write_config)(void *arg, uint32_t off, unsigned int len_bytes, uint64_t value);
 };
 

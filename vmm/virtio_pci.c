@@ -15,7 +15,6 @@
 #define F_EVENT_IDX (1ull << 29)
 #define F_RINGS (F_INDIRECT | F_EVENT_IDX | VMM_VIRTIO_F_VERSION_1)
 
-#define STATUS_DRIVER_OK 0x04
 #define STATUS_FEATURES_OK 0x08
 #define STATUS_NEEDS_RESET 0x40
 
@@ -77,7 +76,7 @@ void vmm_virtio_config_changed(struct vmm_virtio *dev)
 
 bool vmm_virtio_works(const struct vmm_virtio *dev, uint64_t features)
 {
-	return dev->state.status & STATUS_DRIVER_OK && !dev->resetting &&
+	return dev->state.status & VMM_VIRTIO_DRIVER_OK && !dev->resetting &&
 	       (dev->state.features & features) == features;
 }
 
@@ -164,7 +163,7 @@ static void write_status(struct vmm_virtio *dev, uint8_t status)
 						   !(dev->state.features & VMM_VIRTIO_F_VERSION_1)))
 		status &= (uint8_t)~STATUS_FEATURES_OK;
 	dev->state.status = status;
-	if (status & STATUS_DRIVER_OK && !(before & STATUS_DRIVER_OK))
+	if (status & VMM_VIRTIO_DRIVER_OK && !(before & VMM_VIRTIO_DRIVER_OK))
 		start(dev);
 }
 
@@ -240,7 +239,7 @@ static void write_queue(struct vmm_virtio *dev, uint64_t off, unsigned int len, 
 	struct vmm_vq_state *queue;
 
 	/* what runs does not change under the device (Q2) */
-	if (dev->state.queue_select >= dev->nr_queues || dev->state.status & STATUS_DRIVER_OK)
+	if (dev->state.queue_select >= dev->nr_queues || dev->state.status & VMM_VIRTIO_DRIVER_OK)
 		return;
 	queue = &dev->state.queues[dev->state.queue_select];
 	switch (off) {
@@ -330,8 +329,7 @@ static void write_bar(void *arg, uint64_t off, unsigned int len, uint64_t value)
 	} else if (off >= BAR_DOORBELLS && nth < dev->nr_queues) {
 		(void)eventfd_write(dev->queues[nth].kick_fd, 1);
 	} else if (off >= BAR_DEVICE && off - BAR_DEVICE + len <= dev->config_bytes) {
-		if (dev->ops->write_config && !dev->resetting &&
-			!(dev->state.status & STATUS_DRIVER_OK))
+		if (dev->ops->write_config && !dev->resetting)
 			dev->ops->write_config(
 				dev->arg, (uint32_t)(off - BAR_DEVICE), len, value);
 	}

@@ -279,12 +279,13 @@ static void reset(void *arg)
 		vmm_scsi_raise(&scsi->state.units[i], VMM_SCSI_POWER_ON);
 }
 
-/* What is too large or too small for anybody is not taken, as the driver sees. */
+/* Only before the threads use them; what is too large or too small for anybody is not taken, as the
+ * driver sees. */
 static void write_config(void *arg, uint32_t off, unsigned int len, uint64_t value)
 {
 	struct vmm_virtio_scsi *scsi = arg;
 
-	if (len != 4 || value > MAX_DRIVER_BYTES)
+	if (len != 4 || value > MAX_DRIVER_BYTES || scsi->virtio.state.status & VMM_VIRTIO_DRIVER_OK)
 		return;
 	if (off == offsetof(struct scsi_config, sense_size))
 		set_sizes(scsi, (uint32_t)value, scsi->state.cdb_bytes);
