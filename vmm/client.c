@@ -292,9 +292,10 @@ int vmm_client_info(const struct vmm_options *options)
 			printf(" (%s)", str(info, "reason"));
 		printf("\nprocess   %s\nsince     ", str(info, "pid"));
 		print_time(num(info, "since_ms"), "\n");
-		printf("resets    %s\ncpus      %s\nmemory    %lld MiB\nkernel    %s\n",
+		printf("resets    %s\ncpus      %s\nmemory    %lld MiB, %lld MiB of it given up\nkernel    %s\n",
 			str(info, "resets"), str(info, "cpus"),
-			(long long)num(info, "memory_bytes") >> 20, str(info, "kernel"));
+			(long long)num(info, "memory_bytes") >> 20,
+			(long long)num(info, "balloon_bytes") >> 20, str(info, "kernel"));
 		print_disks(info);
 	}
 	json_object_put(info);
@@ -491,6 +492,27 @@ int vmm_client_resize(const struct vmm_options *options)
 			"machine \"%s\": the storage of %s has not told its size in %u s",
 			options->operand, options->argument, options->wait_s);
 	return code;
+}
+
+int vmm_client_balloon(const struct vmm_options *options)
+{
+	struct json_object *request, *result;
+	uint64_t bytes;
+	int code;
+
+	if (vmm_parse_size(options->argument, &bytes) < 0 || bytes == 0 || bytes > INT64_MAX)
+		return vmm_fail(options, VMM_EXIT_USAGE, "\"%s\" is not a size: 256M, 2G (csvvm --help)",
+			options->argument);
+	request = request_of(options->command);
+	json_object_object_add(request, "memory_bytes", json_object_new_int64((int64_t)bytes));
+	code = vmm_client_ask(options, request, &result);
+	json_object_put(request);
+	if (code)
+		return code;
+	if (options->json)
+		print_json(result);
+	json_object_put(result);
+	return 0;
 }
 
 /* ---- all machines ---- */

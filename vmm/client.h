@@ -30,6 +30,9 @@ int vmm_client_attach(const struct vmm_options *options) __attribute__((nonnull)
 int vmm_client_detach(const struct vmm_options *options) __attribute__((nonnull));
 int vmm_client_resize(const struct vmm_options *options) __attribute__((nonnull));
 
+/* balloon: the guest is to keep options->argument of its memory. */
+int vmm_client_balloon(const struct vmm_options *options) __attribute__((nonnull));
+
 /*
  * For commands with members: sends request (the caller's) to the machine options->operand and gives
  * its result, which the caller puts. An exit code; what went wrong is printed.

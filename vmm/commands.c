@@ -55,6 +55,7 @@ static int info(
 	ADD(result, "resets", int64(run->nr_resets));
 	ADD(result, "cpus", int64(conf->nr_cpus));
 	ADD(result, "memory_bytes", int64((int64_t)conf->memory_bytes));
+	ADD(result, "balloon_bytes", int64((int64_t)vmm_machine_given_up(run->machine)));
 	ADD(result, "kernel", string(conf->boot.kernel));
 	json_object_object_add(result, "disks", disks_json(vmm_machine_disks(run->machine)));
 	return version(arg, request, result, ret_error);
@@ -166,6 +167,23 @@ static int resize_disk(
 		vmm_machine_disks(run->machine), id, (uint64_t)bytes, ret_error);
 }
 
+static int balloon(
+	void *arg, struct json_object *request, struct json_object *result, char **ret_error)
+{
+	struct vmm_run *run = arg;
+	uint64_t all = run->options->conf.memory_bytes;
+	struct json_object *keeps = NULL;
+	int64_t bytes;
+
+	json_object_object_get_ex(request, "memory_bytes", &keeps);
+	bytes = json_object_get_int64(keeps);
+	if (!json_object_is_type(keeps, json_type_int) || bytes <= 0 || (uint64_t)bytes > all)
+		return refuse(ret_error, "it wants \"memory_bytes\", above 0 and no more than the machine "
+					 "has (csvvm info)");
+	vmm_machine_give_up(run->machine, all - (uint64_t)bytes);
+	return 0;
+}
+
 /* The connection does the rest (vmm_command.then). */
 static int nothing(
 	void *arg, struct json_object *request, struct json_object *result, char **ret_error)
@@ -183,6 +201,7 @@ const struct vmm_command vmm_commands[] = {
 	{ "attach-disk", attach_disk, VMM_THEN_GOES_ON },
 	{ "detach-disk", detach_disk, VMM_THEN_GOES_ON },
 	{ "resize-disk", resize_disk, VMM_THEN_GOES_ON },
+	{ "balloon", balloon, VMM_THEN_GOES_ON },
 	{ "events", nothing, VMM_THEN_EVENTS },
 	{ "console", nothing, VMM_THEN_CONSOLE },
 	{ NULL, NULL, VMM_THEN_GOES_ON },

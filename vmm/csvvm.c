@@ -15,7 +15,7 @@
 #include "vmm/run.h"
 
 static const char usage[] =
-	"Usage: csvvm COMMAND [OPTION]... [FILE|NAME [DISK]]\n"
+	"Usage: csvvm COMMAND [OPTION]... [FILE|NAME [DISK|SIZE]]\n"
 	"Run virtual machines on KVM, and steer those that run.\n"
 	"\n"
 	"  run [FILE]               run a machine, as the JSON object in FILE says and the options\n"
@@ -31,6 +31,7 @@ static const char usage[] =
 	"                           give it another disk, on its SCSI controller; prints its id\n"
 	"  detach-disk NAME ID      have its guest let go of a SCSI disk, and wait for that\n"
 	"  resize-disk NAME ID      look at a disk's size anew, and tell the guest\n"
+	"  balloon NAME SIZE        have the guest keep so much of its memory, and give up the rest\n"
 	"\n"
 	"  -k, --kernel=FILE        run: the Linux kernel to boot (bzImage); needed\n"
 	"  -i, --initrd=FILE        run: its initial RAM disk\n"
@@ -84,6 +85,7 @@ static const struct command {
 	{ "attach-disk", 0, true, "file", vmm_client_attach },
 	{ "detach-disk", VMM_FOR_WAIT | VMM_FOR_DETACH, true, "disk's id", vmm_client_detach },
 	{ "resize-disk", VMM_FOR_WAIT | VMM_FOR_RESIZE, true, "disk's id", vmm_client_resize },
+	{ "balloon", 0, true, "size", vmm_client_balloon },
 };
 
 static int check(const struct vmm_options *options, const struct command *command)

@@ -54,7 +54,7 @@ static int say(char **ret_error, const char *fmt, ...)
 
 /* ---- values ---- */
 
-static int parse_size(const char *text, uint64_t *ret_bytes)
+int vmm_parse_size(const char *text, uint64_t *ret_bytes)
 {
 	static const char suffixes[] = "kMGT";
 	unsigned long long n;
@@ -332,7 +332,7 @@ static int set_memory(struct vmm_options *options, const char *text)
 {
 	uint64_t bytes;
 
-	if (parse_size(text, &bytes) < 0 || bytes < 32 << 20 || bytes % 4096 != 0)
+	if (vmm_parse_size(text, &bytes) < 0 || bytes < 32 << 20 || bytes % 4096 != 0)
 		return -EINVAL;
 	options->conf.memory_bytes = bytes;
 	return 0;
@@ -362,7 +362,7 @@ static int set_wait(struct vmm_options *options, const char *text)
 
 static int set_size(struct vmm_options *options, const char *text)
 {
-	int err = parse_size(text, &options->size_bytes);
+	int err = vmm_parse_size(text, &options->size_bytes);
 
 	return err || options->size_bytes == 0 ? -EINVAL : 0;
 }

@@ -71,4 +71,7 @@ bool vmm_name_ok(const char *name) __attribute__((nonnull));
 int vmm_fail(const struct vmm_options *options, int code, const char *fmt, ...)
 	__attribute__((nonnull, format(printf, 3, 4)));
 
+/* "512M": a number with a suffix of k, M, G, T or none. Errors: -EINVAL, -ERANGE. */
+int vmm_parse_size(const char *text, uint64_t *ret_bytes) __attribute__((warn_unused_result, nonnull));
+
 #endif
