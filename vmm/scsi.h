@@ -6,12 +6,13 @@
  * what is next. VMM_SCSI_DISK: cmd->req is for the disk, and its outcome for vmm_scsi_go_on().
  * VMM_SCSI_DONE: status, sense, moved_bytes and overrun are what the initiator gets.
  *
- * S1  The initiator is hostile, and its memory changes at any time. The CDB is a copy; parameters
- * are copied out of data-out as their turn comes, each once; each range of blocks is checked
- * against the disk's size before a step has it. S2  Commands of a unit may go on several threads,
- * each command on one. They share what does not change while the unit serves, and two atomics: the
- * size, the attentions. S3  What has begun goes on until VMM_SCSI_DONE. With a failure of the last
- * step, or -ECANCELED in its place, that is at once.
+ * S1  The initiator is hostile, and its memory changes at any time. The CDB is a copy; parameters are
+ *     copied out of data-out as their turn comes, each once; each range of blocks is checked against
+ *     the disk's size before a step has it.
+ * S2  Commands of a unit may go on several threads, each command on one. They share what does not
+ *     change while the unit serves, and two atomics: the size, the attentions.
+ * S3  What has begun goes on until VMM_SCSI_DONE. With a failure of the last step, or -ECANCELED in
+ *     its place, that is at once.
  */
 #ifndef VMM_SCSI_H
 #define VMM_SCSI_H

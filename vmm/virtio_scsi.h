@@ -3,14 +3,15 @@
  * virtio-scsi (virtio 1.2, 5.6): a controller with disks that come, go and grow while it works. A
  * disk is logical unit 0 of a target of its own.
  *
- * H1  Each request queue has a thread, and that thread a queue of its own of each disk, a lane.
- * What a thread knows of lanes changes on that thread alone, so the data path has no lock. H2  A
- * disk comes to all threads before the driver hears of it. It goes in this order: the driver is
- *     told; it has let go, or is not asked; no thread takes a command for it any more; what is
- * under way on a lane ends, and the lane is flushed and closed; the last one tells the main thread.
- * H3  The driver has let go when the buffer that told it of the removal is there again: a driver
- * gives it back when it has dealt with it. H4  What the driver is to hear of a target waits as bits
- * of its state for a buffer. So no event is ever lost, and VIRTIO_SCSI_T_EVENTS_MISSED has no use.
+ * H1  Each request queue has a thread, and that thread a queue of its own of each disk, a lane. What a
+ *     thread knows of lanes changes on that thread alone, so the data path has no lock.
+ * H2  A disk comes to all threads before the driver hears of it. It goes in this order: the driver is
+ *     told; it has let go, or is not asked; no thread takes a command for it any more; what is under
+ *     way on a lane ends, and the lane is flushed and closed; the last one tells the main thread.
+ * H3  The driver has let go when the buffer that told it of the removal is there again: a driver gives
+ *     it back when it has dealt with it.
+ * H4  What the driver is to hear of a target waits as bits of its state for a buffer. So no event is
+ *     ever lost, and VIRTIO_SCSI_T_EVENTS_MISSED has no use.
  * H5  A task management function is answered when each command that it ends has ended: then the
  *     memory of those is the driver's again.
  *
