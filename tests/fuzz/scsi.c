@@ -26,8 +26,9 @@
 #include "vmm/virtio_scsi.h"
 
 #define SIZE 16
+#include "tests/unit/virtio_driver.h"
+
 #define RAM (1u << 20)
-#define RINGS 0x1000 /* 12 KiB a queue: descriptors, available, used, 4 KiB each */
 #define SLOTS 0x20000 /* 4 KiB for each descriptor of a chain */
 #define NR_QUEUES 4
 #define MAX_STEPS 64 /* of an input */
@@ -35,12 +36,8 @@
 
 const char *const fuzz_words[] = { NULL };
 
-static struct vmm_bus ports, mmio;
-static struct vmm_pci pci;
-static struct vmm_mem *mem;
 static struct loop *loop;
 static struct vmm_virtio_scsi *scsi;
-static struct vmm_virtio *dev;
 static struct bdev *bdev; /* for commands alone */
 static struct bdev_queue *queue;
 static struct disk {
@@ -48,32 +45,6 @@ static struct disk {
 	bool attached;
 	unsigned int target;
 } disks[MAX_DISKS];
-
-/* In place of kvm.c, as in tests/unit/vmm_virtio_scsi.c. */
-int vmm_kvm_msi_new(struct vmm_kvm *kvm, unsigned int *ret_gsi)
-{
-	*ret_gsi = 24;
-	return 0;
-}
-
-void vmm_kvm_msi_free(struct vmm_kvm *kvm, unsigned int gsi)
-{
-}
-
-int vmm_kvm_msi_route(struct vmm_kvm *kvm, unsigned int gsi, uint64_t addr, uint32_t data)
-{
-	return -ENODEV;
-}
-
-int vmm_kvm_irqfd(struct vmm_kvm *kvm, unsigned int gsi, int eventfd, bool on)
-{
-	return -ENODEV;
-}
-
-int vmm_kvm_ioeventfd(struct vmm_kvm *kvm, uint64_t addr, int eventfd, bool on)
-{
-	return -ENODEV;
-}
 
 /* ---- a SCSI disk ---- */
 
@@ -118,24 +89,6 @@ static void try_commands(struct fuzz_in *in)
 
 /* ---- a controller ---- */
 
-static void reg(uint64_t off, unsigned int len, uint64_t value)
-{
-	dev->pci.ops->bar.write(dev, off, len, value);
-}
-
-static uint64_t get(uint64_t off, unsigned int len)
-{
-	return dev->pci.ops->bar.read(dev, off, len);
-}
-
-static uint8_t *ram(uint64_t addr)
-{
-	void *p;
-
-	CHECK_OK(vmm_mem_ptr(mem, addr, 4096, &p));
-	return p;
-}
-
 static void reset(void)
 {
 	time_t end = time(NULL) + 30;
@@ -151,43 +104,7 @@ static void reset(void)
 static void start(uint32_t features)
 {
 	reset();
-	memset(ram(RINGS), 0, 4096);
-	for (uint64_t at = RINGS; at < SLOTS; at += 4096)
-		memset(ram(at), 0, 4096);
-	reg(0x08, 4, 0);
-	reg(0x0c, 4, features);
-	reg(0x08, 4, 1);
-	reg(0x0c, 4, 1);
-	reg(0x14, 1, 0xb);
-	for (unsigned int i = 0; i < NR_QUEUES; i++) {
-		reg(0x16, 2, i);
-		reg(0x18, 2, SIZE);
-		reg(0x20, 8, RINGS + 0x3000 * i);
-		reg(0x28, 8, RINGS + 0x3000 * i + 0x1000);
-		reg(0x30, 8, RINGS + 0x3000 * i + 0x2000);
-		reg(0x1c, 2, 1);
-	}
-	reg(0x14, 1, 0xf);
-}
-
-static void desc(unsigned int nth_queue, unsigned int nth, uint64_t addr, uint32_t len, uint16_t flags)
-{
-	uint16_t next = (uint16_t)(nth + 1);
-	uint8_t *p = ram(RINGS + 0x3000 * nth_queue) + 16 * nth;
-
-	memcpy(p, &addr, 8);
-	memcpy(p + 8, &len, 4);
-	memcpy(p + 12, &flags, 2);
-	memcpy(p + 14, &next, 2);
-}
-
-static void offer(unsigned int nth_queue, uint16_t head)
-{
-	uint16_t *avail = (uint16_t *)(void *)ram(RINGS + 0x3000 * nth_queue + 0x1000), idx = avail[1];
-
-	avail[2 + idx % SIZE] = head;
-	__atomic_store_n(&avail[1], (uint16_t)(idx + 1), __ATOMIC_RELEASE);
-	reg(0x3000 + 4 * nth_queue, 2, nth_queue);
+	driver_start(NR_QUEUES, features);
 }
 
 static void gone(void *arg, int flush_err)
@@ -232,6 +149,7 @@ static void do_chain(struct fuzz_in *in, unsigned int nth_queue)
 	bytes = fuzz_bytes(in, n, &n);
 	memcpy(ram(SLOTS + 4096 * first), bytes, n);
 	offer(nth_queue, (uint16_t)first);
+	kick(nth_queue);
 }
 
 static void do_step(struct fuzz_in *in)
@@ -292,6 +210,7 @@ static void check_works(void)
 	desc(2, 0, SLOTS, 51, 1);
 	desc(2, 1, SLOTS + 4096, 108, 2);
 	offer(2, 0);
+	kick(2);
 	while (response[11] == 0xee) {
 		if (time(NULL) > end)
 			fuzz_fail("a good driver is not served");
@@ -322,8 +241,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	CHECK_OK(loop_new(&loop));
 	CHECK_OK(bdev_open("ram:1M", NULL, &bdev, NULL));
 	CHECK_OK(bdev_queue_open(bdev, loop, &queue));
-	CHECK_OK(vmm_mem_new(RAM, &mem));
-	CHECK_OK(vmm_pci_init(&pci, (struct vmm_kvm *)(void *)&pci, &ports, &mmio));
+	board_new(RAM);
 	CHECK_OK(vmm_virtio_scsi_new(mem, &pci, loop, NR_QUEUES - 2, &scsi));
 	dev = pci.slots[1]->arg;
 	atexit(clean_up);

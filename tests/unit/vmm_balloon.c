@@ -3,7 +3,6 @@
 /* The balloon and the random number generator, with this test as their driver: what is given up is the
  * host's again, and reads as zeroes; nothing else is touched, and nothing outside of the guest's memory
  * can be named. */
-#include <errno.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -11,78 +10,22 @@
 #include "tests/unit/test.h"
 #include "util/checked.h"
 #include "vmm/iothread.h"
-#include "vmm/kvm.h"
-#include "vmm/mem.h"
-#include "vmm/virtio.h"
 #include "vmm/virtio_balloon.h"
 #include "vmm/virtio_rng.h"
 
 #define SIZE 16
+#include "tests/unit/virtio_driver.h"
+
 #define RAM (8u << 20)
 #define PAGE 4096u
-#define RINGS 0x10000 /* 16 KiB a queue: descriptors, available at 4 KiB, used at 8 KiB */
 #define LIST 0x80000  /* of page numbers */
 #define BULK 0x100000 /* what is given up */
 #define NR_PAGES ((RAM - BULK) / PAGE)
 
-enum { NEXT = 1, WRITE = 2 };
 enum { INFLATE, DEFLATE, REPORTING };
 
-static struct vmm_bus ports, mmio;
-static struct vmm_pci pci;
-static struct vmm_mem *mem;
 static struct vmm_iothread *thread;
-static struct vmm_virtio *dev;
 static uint16_t seen[3];
-
-/* In place of kvm.c: the BAR is never mapped and no vector is on, so only numbers are handed out. */
-int vmm_kvm_msi_new(struct vmm_kvm *kvm, unsigned int *ret_gsi)
-{
-	*ret_gsi = 24;
-	return 0;
-}
-
-void vmm_kvm_msi_free(struct vmm_kvm *kvm, unsigned int gsi)
-{
-}
-
-int vmm_kvm_msi_route(struct vmm_kvm *kvm, unsigned int gsi, uint64_t addr, uint32_t data)
-{
-	return -ENODEV;
-}
-
-int vmm_kvm_irqfd(struct vmm_kvm *kvm, unsigned int gsi, int eventfd, bool on)
-{
-	return -ENODEV;
-}
-
-int vmm_kvm_ioeventfd(struct vmm_kvm *kvm, uint64_t addr, int eventfd, bool on)
-{
-	return -ENODEV;
-}
-
-static void reg(uint64_t off, unsigned int len, uint64_t value)
-{
-	dev->pci.ops->bar.write(dev, off, len, value);
-}
-
-static uint64_t get(uint64_t off, unsigned int len)
-{
-	return dev->pci.ops->bar.read(dev, off, len);
-}
-
-static uint8_t *ram(uint64_t addr)
-{
-	void *p;
-
-	CHECK_OK(vmm_mem_ptr(mem, addr, 1, &p));
-	return p;
-}
-
-static uint64_t ring(unsigned int queue)
-{
-	return RINGS + 0x4000 * (uint64_t)queue;
-}
 
 #define WAIT(cond)                                                                                 \
 	for (time_t end_ = time(NULL) + 60; !(cond);) {                                            \
@@ -90,54 +33,26 @@ static uint64_t ring(unsigned int queue)
 		sched_yield();                                                                     \
 	}
 
-/* What a driver does up to DRIVER_OK, with empty rings. */
 static void start(unsigned int nr_queues)
 {
 	reg(0x14, 1, 0);
 	WAIT(get(0x14, 1) == 0);
-	memset(ram(RINGS), 0, 0x4000 * nr_queues);
 	memset(seen, 0, sizeof(seen));
-	reg(0x14, 1, 3);
-	reg(0x08, 4, 0);
-	reg(0x0c, 4, get(0x04, 4) & 0xff);
-	reg(0x08, 4, 1);
-	reg(0x0c, 4, 1);
-	reg(0x14, 1, 0xb);
-	CHECK_EQ(get(0x14, 1), 0xb);
-	for (unsigned int i = 0; i < nr_queues; i++) {
-		reg(0x16, 2, i);
-		reg(0x18, 2, SIZE);
-		reg(0x20, 8, ring(i));
-		reg(0x28, 8, ring(i) + 0x1000);
-		reg(0x30, 8, ring(i) + 0x2000);
-		reg(0x1c, 2, 1);
-	}
-	reg(0x14, 1, 0xf);
-}
-
-static bool broken(void)
-{
-	return get(0x14, 1) & 0x40;
+	driver_start(nr_queues, get(0x04, 4) & 0xff);
 }
 
 /* Offers one buffer; gives what was written of it, or -1 if the device broke. */
-static int64_t offer(unsigned int queue, uint64_t addr, uint32_t len, uint16_t flags)
+static int64_t give(unsigned int queue, uint64_t addr, uint32_t len, uint16_t flags)
 {
-	uint16_t *avail = (uint16_t *)(void *)ram(ring(queue) + 0x1000), idx = avail[1];
-	uint8_t *p = ram(ring(queue)), *used = ram(ring(queue) + 0x2000);
 	uint32_t written;
 
-	memset(p, 0, 16);
-	memcpy(p, &addr, 8);
-	memcpy(p + 8, &len, 4);
-	memcpy(p + 12, &flags, 2);
-	avail[2 + idx % SIZE] = 0;
-	__atomic_store_n(&avail[1], (uint16_t)(idx + 1), __ATOMIC_RELEASE);
-	reg(0x3000 + 4 * queue, 2, queue);
-	WAIT(__atomic_load_n((uint16_t *)(void *)(used + 2), __ATOMIC_ACQUIRE) != seen[queue] || broken());
+	desc(queue, 0, addr, len, flags);
+	offer(queue, 0);
+	kick(queue);
+	WAIT(used(queue) != seen[queue] || broken());
 	if (broken())
 		return -1;
-	memcpy(&written, used + 4 + 8 * (seen[queue]++ % SIZE) + 4, 4);
+	memcpy(&written, ram(ring(queue) + 0x2000) + 4 + 8 * (seen[queue]++ % SIZE) + 4, 4);
 	return written;
 }
 
@@ -197,22 +112,22 @@ static void inflates(void)
 				list[n++] = BULK / PAGE + page;
 		}
 		memcpy(ram(LIST), list, n * 4);
-		CHECK_EQ(offer(INFLATE, LIST, n * 4, 0), 0);
+		CHECK_EQ(give(INFLATE, LIST, n * 4, 0), 0);
 		nr += n;
 	}
 	reg(0x2004, 4, nr);
 	check_given(in_list);
-	CHECK_EQ(offer(DEFLATE, LIST, 40, 0), 0);
-	CHECK_EQ(offer(INFLATE, LIST, 0, 0), -1); /* no buffer is empty */
+	CHECK_EQ(give(DEFLATE, LIST, 40, 0), 0);
+	CHECK_EQ(give(INFLATE, LIST, 0, 0), -1); /* no buffer is empty */
 }
 
 static void reports(void)
 {
 	fill();
 	/* bytes that are no whole page stay */
-	CHECK_EQ(offer(REPORTING, BULK + 100 * PAGE - 1, 200 * PAGE + 2, WRITE), 0);
+	CHECK_EQ(give(REPORTING, BULK + 100 * PAGE - 1, 200 * PAGE + 2, WRITE), 0);
 	check_given(in_report);
-	CHECK_EQ(offer(REPORTING, BULK + 1, PAGE, WRITE), 0);
+	CHECK_EQ(give(REPORTING, BULK + 1, PAGE, WRITE), 0);
 	check_given(never);
 }
 
@@ -237,7 +152,7 @@ static void is_hostile(void)
 		start(3);
 		fill();
 		memcpy(ram(LIST), &bad[i].first, 4);
-		CHECK_EQ(offer(bad[i].queue, LIST, bad[i].len, bad[i].flags), -1);
+		CHECK_EQ(give(bad[i].queue, LIST, bad[i].len, bad[i].flags), -1);
 		check_given(never);
 	}
 }
@@ -276,21 +191,20 @@ static void rng(void)
 	dev = pci.slots[1]->arg;
 	start(1);
 	memset(ram(BULK), 0, 2 * PAGE);
-	CHECK_EQ(offer(0, BULK, 100, WRITE), 100);
+	CHECK_EQ(give(0, BULK, 100, WRITE), 100);
 	for (int i = 0; i < 100; i++)
 		nr_zero += *ram(BULK + (uint64_t)i) == 0;
 	CHECK(nr_zero < 20);
 	for (int i = 100; i < 200; i++)
 		CHECK_EQ(*ram(BULK + (uint64_t)i), 0);
-	CHECK_EQ(offer(0, BULK, 2 * PAGE, WRITE), PAGE); /* so much at once */
-	CHECK_EQ(offer(0, BULK, 100, 0), -1);
+	CHECK_EQ(give(0, BULK, 2 * PAGE, WRITE), PAGE); /* so much at once */
+	CHECK_EQ(give(0, BULK, 100, 0), -1);
 	vmm_virtio_rng_free(rng);
 }
 
 int main(void)
 {
-	CHECK_OK(vmm_mem_new(RAM, &mem));
-	CHECK_OK(vmm_pci_init(&pci, (struct vmm_kvm *)(void *)&pci, &ports, &mmio));
+	board_new(RAM);
 	CHECK_OK(vmm_iothread_new(&thread));
 	balloon();
 	rng();

@@ -21,130 +21,24 @@
 #include "vmm/virtio_net.h"
 
 #define SIZE 32
+#include "tests/unit/virtio_driver.h"
+
 #define RAM (4u << 20)
-#define RINGS 0x10000 /* 16 KiB a queue: descriptors, available at 4 KiB, used at 8 KiB */
 #define DATA 0x100000
 #define TYPE 0x88b5 /* for experiments */
 
-enum { NEXT = 1, WRITE = 2 };
 enum { F_MTU = 1 << 3, F_MRG = 1 << 15, F_CTRL = 1 << 17, F_MQ = 1 << 22 };
 enum { RX, TX, CTRL = 4 };
 
-static struct vmm_bus ports, mmio;
-static struct vmm_pci pci;
-static struct vmm_mem *mem;
 static struct vmm_tap tap;
 static struct vmm_virtio_net *net;
-static struct vmm_virtio *dev;
 static int outside;
 
-/* In place of kvm.c: the BAR is never mapped and no vector is on, so only numbers are handed out. */
-int vmm_kvm_msi_new(struct vmm_kvm *kvm, unsigned int *ret_gsi)
-{
-	*ret_gsi = 24;
-	return 0;
-}
-
-void vmm_kvm_msi_free(struct vmm_kvm *kvm, unsigned int gsi)
-{
-}
-
-int vmm_kvm_msi_route(struct vmm_kvm *kvm, unsigned int gsi, uint64_t addr, uint32_t data)
-{
-	return -ENODEV;
-}
-
-int vmm_kvm_irqfd(struct vmm_kvm *kvm, unsigned int gsi, int eventfd, bool on)
-{
-	return -ENODEV;
-}
-
-int vmm_kvm_ioeventfd(struct vmm_kvm *kvm, uint64_t addr, int eventfd, bool on)
-{
-	return -ENODEV;
-}
-
-static void reg(uint64_t off, unsigned int len, uint64_t value)
-{
-	dev->pci.ops->bar.write(dev, off, len, value);
-}
-
-static uint64_t get(uint64_t off, unsigned int len)
-{
-	return dev->pci.ops->bar.read(dev, off, len);
-}
-
-static uint8_t *ram(uint64_t addr)
-{
-	void *p;
-
-	CHECK_OK(vmm_mem_ptr(mem, addr, 65536, &p));
-	return p;
-}
-
-static uint64_t ring(unsigned int queue)
-{
-	return RINGS + 0x4000 * (uint64_t)queue;
-}
-
-/* What a driver does up to DRIVER_OK, with rings that are empty. */
 static void start(uint32_t features)
 {
 	reg(0x14, 1, 0);
 	CHECK_EQ(get(0x14, 1), 0);
-	memset(ram(RINGS), 0, 65536);
-	memset(ram(RINGS + 65536), 0, 65536);
-	reg(0x14, 1, 3);
-	reg(0x08, 4, 0);
-	reg(0x0c, 4, features);
-	reg(0x08, 4, 1);
-	reg(0x0c, 4, 1);
-	reg(0x14, 1, 0xb);
-	CHECK_EQ(get(0x14, 1), 0xb);
-	for (unsigned int i = 0; i < 5; i++) {
-		reg(0x16, 2, i);
-		reg(0x18, 2, SIZE);
-		reg(0x20, 8, ring(i));
-		reg(0x28, 8, ring(i) + 0x1000);
-		reg(0x30, 8, ring(i) + 0x2000);
-		reg(0x1c, 2, 1);
-	}
-	reg(0x14, 1, 0xf);
-	CHECK_EQ(get(0x14, 1), 0xf);
-}
-
-static void desc(unsigned int queue, unsigned int nth, uint64_t addr, uint32_t len, uint16_t flags)
-{
-	uint16_t next = (uint16_t)(nth + 1);
-	uint8_t *p = ram(ring(queue)) + 16 * nth;
-
-	memcpy(p, &addr, 8);
-	memcpy(p + 8, &len, 4);
-	memcpy(p + 12, &flags, 2);
-	memcpy(p + 14, &next, 2);
-}
-
-static uint16_t used(unsigned int queue)
-{
-	return __atomic_load_n((uint16_t *)(void *)(ram(ring(queue) + 0x2000) + 2), __ATOMIC_ACQUIRE);
-}
-
-static void offer(unsigned int queue, uint16_t head)
-{
-	uint16_t *avail = (uint16_t *)(void *)ram(ring(queue) + 0x1000), idx = avail[1];
-
-	avail[2 + idx % SIZE] = head;
-	__atomic_store_n(&avail[1], (uint16_t)(idx + 1), __ATOMIC_RELEASE);
-}
-
-static void kick(unsigned int queue)
-{
-	reg(0x3000 + 4 * queue, 2, queue);
-}
-
-static bool broken(void)
-{
-	return get(0x14, 1) & 0x40;
+	driver_start(5, features);
 }
 
 /* Waits for the device to get there, or to stop. */
@@ -312,8 +206,7 @@ static void make(void)
 	CHECK_OK(ioctl(outside, SIOCGIFINDEX, &req));
 	addr.sll_ifindex = req.ifr_ifindex;
 	CHECK_OK(bind(outside, (struct sockaddr *)&addr, sizeof(addr)));
-	CHECK_OK(vmm_mem_new(RAM, &mem));
-	CHECK_OK(vmm_pci_init(&pci, (struct vmm_kvm *)(void *)&pci, &ports, &mmio));
+	board_new(RAM);
 	CHECK_OK(vmm_virtio_net_new(&tap, mac, mem, &pci, &net));
 	dev = pci.slots[1]->arg;
 	CHECK_EQ(get(0x2000, 1), 0x52);

@@ -17,75 +17,22 @@
 #include "vmm/virtio_scsi.h"
 
 #define SIZE 64
+#include "tests/unit/virtio_driver.h"
+
 #define RAM (4u << 20)
-#define RINGS 0x10000 /* 16 KiB a queue: descriptors, available at 4 KiB, used at 8 KiB */
 #define SLOTS 0x100000
 #define SLOT_BYTES 0x10000 /* of a request: header, response at 4 KiB, data at 8 KiB */
 
-enum { NEXT = 1, WRITE = 2 };
 enum { CTRL, EVENTS, REQ, REQ2, NR_QUEUES };
 enum { F_HOTPLUG = 2, F_CHANGE = 4 };
 enum { OK, OVERRUN, ABORTED, BAD_TARGET, FAILURE = 9, SUCCEEDED, REJECTED, INCORRECT_LUN };
 
-static struct vmm_bus ports, mmio;
-static struct vmm_pci pci;
-static struct vmm_mem *mem;
 static struct loop *loop;
 static struct vmm_virtio_scsi *scsi;
-static struct vmm_virtio *dev;
 static uint16_t seen[NR_QUEUES]; /* used index up to which answers were looked at */
 static int nr_gone, gone_err, nr_failed;
 
-/* In place of kvm.c: the BAR is never mapped and no vector is on, so only numbers are handed out. */
-int vmm_kvm_msi_new(struct vmm_kvm *kvm, unsigned int *ret_gsi)
-{
-	*ret_gsi = 24;
-	return 0;
-}
-
-void vmm_kvm_msi_free(struct vmm_kvm *kvm, unsigned int gsi)
-{
-}
-
-int vmm_kvm_msi_route(struct vmm_kvm *kvm, unsigned int gsi, uint64_t addr, uint32_t data)
-{
-	return -ENODEV;
-}
-
-int vmm_kvm_irqfd(struct vmm_kvm *kvm, unsigned int gsi, int eventfd, bool on)
-{
-	return -ENODEV;
-}
-
-int vmm_kvm_ioeventfd(struct vmm_kvm *kvm, uint64_t addr, int eventfd, bool on)
-{
-	return -ENODEV;
-}
-
 /* ---- the driver's side of a device ---- */
-
-static void reg(uint64_t off, unsigned int len, uint64_t value)
-{
-	dev->pci.ops->bar.write(dev, off, len, value);
-}
-
-static uint64_t get(uint64_t off, unsigned int len)
-{
-	return dev->pci.ops->bar.read(dev, off, len);
-}
-
-static uint8_t *ram(uint64_t addr)
-{
-	void *p;
-
-	CHECK_OK(vmm_mem_ptr(mem, addr, 4096, &p));
-	return p;
-}
-
-static uint64_t ring(unsigned int queue)
-{
-	return RINGS + 0x4000 * (uint64_t)queue;
-}
 
 static bool status_is(uint8_t status)
 {
@@ -99,64 +46,12 @@ static bool status_is(uint8_t status)
 		sched_yield();                                                                     \
 	}
 
-/* What a driver does up to DRIVER_OK, with rings that are empty. */
 static void start(uint32_t features)
 {
 	reg(0x14, 1, 0);
 	WAIT(status_is(0));
-	for (unsigned int i = 0; i < NR_QUEUES; i++) {
-		memset(ram(ring(i)), 0, 4096);
-		memset(ram(ring(i) + 0x1000), 0, 4096);
-		memset(ram(ring(i) + 0x2000), 0, 4096);
-		seen[i] = 0;
-	}
-	reg(0x14, 1, 3);
-	reg(0x08, 4, 0);
-	reg(0x0c, 4, features);
-	reg(0x08, 4, 1);
-	reg(0x0c, 4, 1);
-	reg(0x14, 1, 0xb);
-	CHECK(status_is(0xb));
-	for (unsigned int i = 0; i < NR_QUEUES; i++) {
-		reg(0x16, 2, i);
-		reg(0x18, 2, SIZE);
-		reg(0x20, 8, ring(i));
-		reg(0x28, 8, ring(i) + 0x1000);
-		reg(0x30, 8, ring(i) + 0x2000);
-		reg(0x1c, 2, 1);
-	}
-	reg(0x14, 1, 0xf);
-	CHECK(status_is(0xf));
-}
-
-static void desc(unsigned int queue, unsigned int nth, uint64_t addr, uint32_t len, uint16_t flags)
-{
-	uint16_t next = (uint16_t)(nth + 1);
-	uint8_t *p = ram(ring(queue)) + 16 * nth;
-
-	memcpy(p, &addr, 8);
-	memcpy(p + 8, &len, 4);
-	memcpy(p + 12, &flags, 2);
-	memcpy(p + 14, &next, 2);
-}
-
-static void offer(unsigned int queue, uint16_t head)
-{
-	uint16_t *avail = (uint16_t *)(void *)ram(ring(queue) + 0x1000), idx = avail[1];
-
-	avail[2 + idx % SIZE] = head;
-	__atomic_store_n(&avail[1], (uint16_t)(idx + 1), __ATOMIC_RELEASE);
-	reg(0x3000 + 4 * queue, 2, queue);
-}
-
-static uint16_t used(unsigned int queue)
-{
-	return __atomic_load_n((uint16_t *)(void *)(ram(ring(queue) + 0x2000) + 2), __ATOMIC_ACQUIRE);
-}
-
-static bool broken(void)
-{
-	return get(0x14, 1) & 0x40;
+	memset(seen, 0, sizeof(seen));
+	driver_start(NR_QUEUES, features);
 }
 
 /* The head of the next chain that came back. */
@@ -214,6 +109,7 @@ static void chain(unsigned int queue, unsigned int nth, uint32_t out_len, uint32
 	if (in_len)
 		desc(queue, d, at + 0x2000, in_len, WRITE);
 	offer(queue, (uint16_t)(4 * nth));
+	kick(queue);
 }
 
 static void send(unsigned int queue, unsigned int nth, uint8_t target, uint8_t opcode, uint32_t lba,
@@ -298,6 +194,7 @@ static void offer_event(unsigned int nth)
 {
 	desc(EVENTS, nth, SLOTS + SLOT_BYTES * 15 + 64 * nth, 16, WRITE);
 	offer(EVENTS, (uint16_t)nth);
+	kick(EVENTS);
 }
 
 static void heard(unsigned int nth, uint32_t what, uint8_t target, uint32_t reason)
@@ -352,6 +249,7 @@ static void requests(void)
 	desc(REQ, 5, SLOTS + SLOT_BYTES * 3 + 0x1007 + 1101, 24 + 100, WRITE);
 	memset(response(3), 0xee, 108 + 1124);
 	offer(REQ, 0);
+	kick(REQ);
 	CHECK_EQ(next_used(REQ), 0);
 	CHECK_EQ(response(3)[11], OK);
 	CHECK_EQ(response(3)[10], 0);
@@ -371,6 +269,7 @@ static void requests(void)
 	desc(REQ, 0, SLOTS + SLOT_BYTES * 4, 60, NEXT);
 	desc(REQ, 1, SLOTS + SLOT_BYTES * 4 + 0x1000, 2000, WRITE);
 	offer(REQ, 0);
+	kick(REQ);
 	CHECK_EQ(next_used(REQ), 0);
 	CHECK_EQ(response(4)[11], FAILURE);
 	let_go(&disk, t);
@@ -475,6 +374,7 @@ static void tmf(unsigned int nth, uint32_t subtype, uint8_t target, uint8_t lun,
 	desc(CTRL, 4 * nth, SLOTS + SLOT_BYTES * nth, 24, NEXT);
 	desc(CTRL, 4 * nth + 1, SLOTS + SLOT_BYTES * nth + 0x1000, 1, WRITE);
 	offer(CTRL, (uint16_t)(4 * nth));
+	kick(CTRL);
 }
 
 static uint8_t tmf_done(unsigned int nth)
@@ -551,6 +451,7 @@ static void task_management(void)
 	desc(CTRL, 0, SLOTS + SLOT_BYTES * 9, 16, NEXT);
 	desc(CTRL, 1, SLOTS + SLOT_BYTES * 9 + 0x1000, 5, WRITE);
 	offer(CTRL, 0);
+	kick(CTRL);
 	CHECK_EQ(next_used(CTRL), 0);
 	CHECK(memcmp(response(9), "\0\0\0\0\0", 5) == 0);
 	/* taken away with a read under way: that ends first */
@@ -633,6 +534,7 @@ static void hostile(void)
 		desc(REQ, 0, SLOTS + SLOT_BYTES, i == 0 ? 50 : 51, NEXT);
 		desc(REQ, 1, SLOTS + SLOT_BYTES + 0x1000, i == 1 ? 107 : 108, i == 2 ? 0 : WRITE);
 		offer(REQ, 0);
+		kick(REQ);
 		WAIT(broken());
 	}
 	/* of another size, if the driver says so, until it resets */
@@ -655,6 +557,7 @@ static void hostile(void)
 		CHECK_EQ(get(0x2014, 4), 96);
 		desc(EVENTS, 0, SLOTS, i ? 16 : 15, i ? 0 : WRITE);
 		offer(EVENTS, 0);
+		kick(EVENTS);
 		WAIT(broken());
 	}
 	/* no such command; one that is cut short; no room for its answer */
@@ -665,6 +568,7 @@ static void hostile(void)
 		desc(CTRL, 0, SLOTS + SLOT_BYTES, i == 1 ? 23 : 24, i == 2 ? 0 : NEXT);
 		desc(CTRL, 1, SLOTS + SLOT_BYTES + 0x1000, 1, WRITE);
 		offer(CTRL, 0);
+		kick(CTRL);
 		WAIT(broken());
 	}
 	start(F_HOTPLUG);
@@ -702,8 +606,7 @@ static void ends(void)
 int main(void)
 {
 	CHECK_OK(loop_new(&loop));
-	CHECK_OK(vmm_mem_new(RAM, &mem));
-	CHECK_OK(vmm_pci_init(&pci, (struct vmm_kvm *)(void *)&pci, &ports, &mmio));
+	board_new(RAM);
 	CHECK_OK(vmm_virtio_scsi_new(mem, &pci, loop, 2, &scsi));
 	dev = pci.slots[1]->arg;
 	requests();
