@@ -31,6 +31,12 @@
 #define MSIX_MASK_ALL 0x4000u
 #define MSIX_PBA_OFF 4096
 
+/* in the capability of a window (P3) */
+#define WINDOW_BAR 4u
+#define WINDOW_OFF 8u
+#define WINDOW_LEN 12u
+#define WINDOW_DATA 16u
+
 static uint32_t get(const struct vmm_pci_dev *dev, unsigned int off, unsigned int len)
 {
 	uint32_t x = 0;
@@ -134,6 +140,22 @@ static void write_bar(void *arg, uint64_t off, unsigned int len, uint64_t value)
 
 static const struct vmm_bus_ops bar_ops = { .read = read_bar, .write = write_bar };
 
+/* ---- the window (P3) ---- */
+
+/* Config space at off is the window's data: gives the register that it shows. */
+static bool in_window(
+	const struct vmm_pci_dev *dev, unsigned int off, unsigned int len, uint64_t *ret_reg)
+{
+	unsigned int cap = dev->window_cap;
+
+	if (!cap || off != cap + WINDOW_DATA)
+		return false;
+	*ret_reg = get(dev, cap + WINDOW_OFF, 4);
+	return get(dev, cap + WINDOW_BAR, 1) == 0 && get(dev, cap + WINDOW_LEN, 4) == len &&
+	       (len == 1 || len == 2 || len == 4) && *ret_reg % len == 0 &&
+	       *ret_reg + len <= dev->bar_bytes;
+}
+
 /* ---- config space ---- */
 
 static void update_bar(struct vmm_pci_dev *dev)
@@ -173,12 +195,22 @@ static uint8_t writable(const struct vmm_pci_dev *dev, unsigned int off)
 		return 0xff;
 	if (dev->msix_cap && off == dev->msix_cap + 3u)
 		return (MSIX_ENABLE | MSIX_MASK_ALL) >> 8;
+	if (dev->window_cap && (off == dev->window_cap + WINDOW_BAR ||
+				       (off >= dev->window_cap + WINDOW_OFF &&
+					       off < dev->window_cap + WINDOW_DATA)))
+		return 0xff;
 	return 0;
 }
 
 static void write_config(
 	struct vmm_pci_dev *dev, unsigned int off, unsigned int len, uint64_t value)
 {
+	uint64_t reg;
+
+	if (in_window(dev, off, len, &reg)) {
+		write_bar(dev, reg, len, value);
+		return;
+	}
 	for (unsigned int i = off; i < off + len; i++, value >>= 8) {
 		uint8_t mask = writable(dev, i);
 
@@ -190,6 +222,13 @@ static void write_config(
 		update_vectors(dev);
 }
 
+static uint64_t read_config(struct vmm_pci_dev *dev, unsigned int off, unsigned int len)
+{
+	uint64_t reg;
+
+	return in_window(dev, off, len, &reg) ? read_bar(dev, reg, len) : get(dev, off, len);
+}
+
 static struct vmm_pci_dev *at(struct vmm_pci *pci, uint64_t devfn)
 {
 	return devfn % 8 == 0 && devfn / 8 < VMM_PCI_SLOTS ? pci->slots[devfn / 8] : NULL;
@@ -197,12 +236,12 @@ static struct vmm_pci_dev *at(struct vmm_pci *pci, uint64_t devfn)
 
 static uint64_t read_ecam(void *arg, uint64_t off, unsigned int len)
 {
-	const struct vmm_pci_dev *dev = at(arg, off >> 12);
+	struct vmm_pci_dev *dev = at(arg, off >> 12);
 	uint64_t reg = off & 0xfff;
 
 	if (!dev)
 		return UINT64_MAX;
-	return len <= 4 && reg + len <= 256 ? get(dev, (unsigned int)reg, len) : 0;
+	return len <= 4 && reg + len <= 256 ? read_config(dev, (unsigned int)reg, len) : 0;
 }
 
 static void write_ecam(void *arg, uint64_t off, unsigned int len, uint64_t value)
@@ -291,6 +330,11 @@ uint16_t vmm_pci_add_cap(struct vmm_pci_dev *dev, uint8_t id, const void *body, 
 	dev->cap_last = off;
 	dev->cap_next = (uint16_t)((off + 2 + len_bytes + 3) & ~3);
 	return off;
+}
+
+void vmm_pci_add_window(struct vmm_pci_dev *dev, uint8_t id, const void *body, uint8_t len_bytes)
+{
+	dev->window_cap = vmm_pci_add_cap(dev, id, body, len_bytes);
 }
 
 int vmm_pci_add_msix(struct vmm_pci *pci, struct vmm_pci_dev *dev, uint16_t nr, uint32_t off_bytes)

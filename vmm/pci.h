@@ -6,6 +6,8 @@
  *     vector is masked its irqfd is taken off, so a signal stays pending in the eventfd, and KVM
  *     delivers it when the irqfd is put on again. The pending bits are the eventfds' counters.
  * P2  The BAR is on the bus exactly while memory decoding is on.
+ * P3  Through a window in the config space (virtio 1.2, 4.1.4.9) firmware reaches the BAR where it is not
+ *     mapped: the four bytes at WINDOW_DATA of its capability are the register that the guest has chosen.
  *
  * With the machine's mutex held (V1).
  */
@@ -37,6 +39,7 @@ struct vmm_pci_dev {
 	uint64_t home;		  /* where its BAR was put first; no other's begins there */
 	uint16_t cap_next, cap_last;
 	uint16_t msix_cap, nr_vectors;
+	uint16_t window_cap; /* 0: it has none */
 	uint32_t msix_off; /* of the table in the BAR; the pending bits are 4 KiB on */
 	struct vmm_vector {
 		int eventfd;
@@ -69,6 +72,10 @@ void vmm_pci_dev_init(struct vmm_pci_dev *dev, const struct vmm_pci_id *id,
 
 /* Adds a capability; body follows the two bytes that every one begins with. Gives where it is. */
 uint16_t vmm_pci_add_cap(struct vmm_pci_dev *dev, uint8_t id, const void *body, uint8_t len_bytes)
+	__attribute__((nonnull));
+
+/* Adds the capability of a window (P3); body as above, with room for all of it. */
+void vmm_pci_add_window(struct vmm_pci_dev *dev, uint8_t id, const void *body, uint8_t len_bytes)
 	__attribute__((nonnull));
 
 /* nr vectors, their table at off_bytes in the BAR. Errors: -EMFILE, -ENOSPC. */

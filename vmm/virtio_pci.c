@@ -27,7 +27,7 @@
 #define BAR_BYTES 0x8000
 #define DOORBELL_BYTES 4
 
-enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE };
+enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_WINDOW };
 
 /* virtio 1.2, 4.1.4.3 */
 enum {
@@ -368,14 +368,17 @@ static void add_cap(struct vmm_virtio *dev, uint8_t type, uint32_t off, uint32_t
 {
 	struct {
 		uint8_t cap_len, cfg_type, bar, id, pad[2];
-		uint32_t off, len, doorbell_bytes;
+		uint32_t off, len, more;
 	} __attribute__((packed)) body = { .cfg_type = type,
 		.off = htole32(off),
 		.len = htole32(len),
-		.doorbell_bytes = htole32(DOORBELL_BYTES) };
+		.more = htole32(type == CAP_NOTIFY ? DOORBELL_BYTES : 0) };
 
-	body.cap_len = type == CAP_NOTIFY ? 20 : 16;
-	vmm_pci_add_cap(&dev->pci, 0x09, &body, (uint8_t)(body.cap_len - 2));
+	body.cap_len = type == CAP_NOTIFY || type == CAP_WINDOW ? 20 : 16;
+	if (type == CAP_WINDOW)
+		vmm_pci_add_window(&dev->pci, 0x09, &body, (uint8_t)(body.cap_len - 2));
+	else
+		vmm_pci_add_cap(&dev->pci, 0x09, &body, (uint8_t)(body.cap_len - 2));
 }
 
 int vmm_virtio_plug(struct vmm_virtio *dev, struct vmm_pci *pci)
@@ -401,6 +404,7 @@ int vmm_virtio_plug(struct vmm_virtio *dev, struct vmm_pci *pci)
 	add_cap(dev, CAP_ISR, BAR_ISR, 1);
 	if (dev->config_bytes)
 		add_cap(dev, CAP_DEVICE, BAR_DEVICE, dev->config_bytes);
+	add_cap(dev, CAP_WINDOW, 0, 0);
 	err = vmm_pci_add_msix(pci, &dev->pci, (uint16_t)(dev->nr_queues + 1), BAR_MSIX);
 	if (!err)
 		err = vmm_pci_plug(pci, &dev->pci, BAR_BYTES);
