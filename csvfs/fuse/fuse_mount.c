@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -391,14 +392,25 @@ static int detach(void *arg, const struct mount_at *at)
 	return 0;
 }
 
-/* Wherever it was mounted from here (V4). Where it was mounted first something else may be by now. */
+/* The kernel has let go of it. */
+static bool is_cut_off(const struct fmount *m)
+{
+	struct pollfd pfd = { .fd = fuse_session_fd(m->se) };
+
+	return poll(&pfd, 1, 0) == 1 && pfd.revents & POLLERR;
+}
+
+/*
+ * Wherever it was mounted from here (V4). Where it was mounted first something else may be by now, and
+ * libfuse would unmount that, unless the file system is gone: then it just frees what it has.
+ */
 static void unmount(struct fmount *m)
 {
 	dev_t dev;
 
 	if (geteuid() == 0 && mounts_each(m->dev, detach, m))
 		log_warn("/proc/self/mountinfo cannot be read: a second mount may stay");
-	if (!mounts_dev(m->cfg.mountpoint, &dev) && dev == m->dev)
+	if (is_cut_off(m) || (!mounts_dev(m->cfg.mountpoint, &dev) && dev == m->dev))
 		fuse_session_unmount(m->se);
 }
 

@@ -123,4 +123,4 @@ untouched "$DISK" refused "$TMP/zeroes" -- "$TARGET/1" "key=$KEY" "$TMP/zeroes"
 # all is as it was: both can be mounted
 csvlab start 1
 node 1 sh -c 'echo text >/csv/lab/file && echo text >/csv/lab2/file'
-untouched "$TMP/zeroes" refuse node 1 mount.csvfs "$TARGET/1" /csv/lab2 -o "key=$KEY"
+refuse node 1 mount.csvfs "$TARGET/1" /csv/lab -o "key=$KEY" # where it is already

@@ -90,7 +90,7 @@ umount "$A"
 # A signal ends all of them.
 single_mount
 second
-kill -TERM "$(pgrep -f "mount.csvfs file:$DEV")"
+pkill -TERM -f "mount.csvfs file:$DEV"
 wait_for 30 single_gone
 refuse mountpoint -q "$A"
 refuse mountpoint -q "$B"
