@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * For tests of virtio devices: a board without KVM, and what a guest's driver does. Whoever includes it
- * defines SIZE, the entries of each queue, sets mem, puts the device on pci, and sets dev to it.
+ * may define SIZE before; puts the device on pci after board_new(), and sets dev to it.
  */
 #ifndef TESTS_UNIT_VIRTIO_DRIVER_H
 #define TESTS_UNIT_VIRTIO_DRIVER_H
@@ -15,6 +15,9 @@
 #include "vmm/mem.h"
 #include "vmm/virtio.h"
 
+#ifndef SIZE
+#define SIZE 64 /* entries of each queue */
+#endif
 #define RINGS 0x10000 /* RING_BYTES a queue: descriptors, available at 4 KiB, used at 8 KiB */
 #define RING_BYTES 0x4000
 
