@@ -236,11 +236,7 @@ static int take_one(struct vmm_worker *worker)
 	req = &queue->requests[chain.head];
 	if (req->busy)
 		return -EBADMSG;
-	req->chain.head = chain.head;
-	req->chain.nr_out = chain.nr_out;
-	req->chain.nr_in = chain.nr_in;
-	memcpy(req->chain.iov, chain.iov,
-		sizeof(chain.iov[0]) * ((size_t)chain.nr_out + chain.nr_in));
+	vmm_vq_keep(&req->chain, &chain);
 	got = take_request(queue, req);
 	return got < 0 ? got : 1;
 }

@@ -167,6 +167,14 @@ bool vmm_vq_publish(struct vmm_vq *vq, uint16_t nr)
 	return wants_interrupt(vq);
 }
 
+void vmm_vq_keep(struct vmm_vq_chain *to, const struct vmm_vq_chain *from)
+{
+	to->head = from->head;
+	to->nr_out = from->nr_out;
+	to->nr_in = from->nr_in;
+	memcpy(to->iov, from->iov, sizeof(from->iov[0]) * ((size_t)from->nr_out + from->nr_in));
+}
+
 bool vmm_vq_push(struct vmm_vq *vq, uint16_t head, uint32_t len_bytes)
 {
 	vmm_vq_put(vq, 0, head, len_bytes);

@@ -45,6 +45,9 @@ int vmm_vq_start(struct vmm_vq *vq, struct vmm_vq_state *state, const struct vmm
 int vmm_vq_pop(struct vmm_vq *vq, struct vmm_vq_chain *ret_chain)
 	__attribute__((warn_unused_result, nonnull));
 
+/* Copies a chain, without what its descriptors do not use. */
+void vmm_vq_keep(struct vmm_vq_chain *to, const struct vmm_vq_chain *from) __attribute__((nonnull));
+
 /* Gives a chain back, len_bytes of it written. True: the driver wants an interrupt for it. */
 bool vmm_vq_push(struct vmm_vq *vq, uint16_t head, uint32_t len_bytes) __attribute__((nonnull));
 

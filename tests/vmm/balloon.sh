@@ -23,17 +23,6 @@ while read -r line; do
 done'
 make_guest_initrd "$TMP/initrd" virtio_pci virtio_balloon
 
-csvvm()
-{
-	command csvvm "$@" --control="$TMP/run"
-}
-
-# says TEXT N : the console has said so at least N times
-says()
-{
-	(($(tr -d '\r' <"$TMP/console" | grep -cxF "$1") >= $2))
-}
-
 # of the guest's memory, in the host
 used_mib()
 {
@@ -65,12 +54,12 @@ for memory in "/proc/$pid/fd"/*; do
 done
 mkfifo "$TMP/typed"
 csvvm console g <>"$TMP/typed" >"$TMP/console" &
-wait_for 300 says ready 1
+wait_for 300 times ready 1
 
 # the twin: the guest has freed it all, and the host has nothing of that
 before=$(used_mib)
 echo fill >"$TMP/typed"
-wait_for 120 says 'did fill' 1
+wait_for 120 times 'did fill' 1
 full=$(used_mib)
 ((full >= before + 64)) || fail "the guest took $((full - before)) MiB for a file of 96"
 if (wait_for 10 at_most $((full - 16))) 2>/dev/null; then
@@ -78,13 +67,13 @@ if (wait_for 10 at_most $((full - 16))) 2>/dev/null; then
 fi
 
 echo load >"$TMP/typed"
-wait_for 120 says 'did load' 1
+wait_for 120 times 'did load' 1
 wait_for 120 at_most $((full - 64))
 echo "used: $before MiB, after a file of 96 MiB $full, reported as free $(used_mib)"
 
 # again, by reports alone
 echo fill >"$TMP/typed"
-wait_for 120 says 'did fill' 2
+wait_for 120 times 'did fill' 2
 wait_for 120 at_most $((full - 64))
 
 csvvm balloon g 160M
@@ -93,7 +82,7 @@ wait_for 120 gave_up 96
 csvvm balloon g 256M
 wait_for 120 gave_up 0
 echo fill >"$TMP/typed" # and has use of it
-wait_for 120 says 'did fill' 3
+wait_for 120 times 'did fill' 3
 refused balloon g 257M
 refused balloon g 0
 refused balloon g much

@@ -14,9 +14,8 @@ irqs() { awk '/rtc0/ { print $2 }' /proc/interrupts; }
 echo "clock: $(cat /sys/class/rtc/rtc0/name) $(cat /sys/class/rtc/rtc0/since_epoch)"
 before=$(irqs)
 echo +2 >/sys/class/rtc/rtc0/wakealarm
-tries=0
-while [ "$(irqs)" = "$before" ] && [ $tries -lt 300 ]; do tries=$((tries + 1)); usleep 100000; done
-[ "$(irqs)" != "$before" ] && echo 'alarm: rang' || echo 'alarm: silent'
+rang() { [ "$(irqs)" != "$before" ]; }
+wait_for 60 rang && echo 'alarm: rang' || echo 'alarm: silent'
 date -u -s '1999-12-31 23:59:30' >/dev/null && hwclock -u -w
 echo "set: $(cat /sys/class/rtc/rtc0/date)"
 echo "rng: $(cat /sys/class/misc/hw_random/rng_current)"

@@ -22,28 +22,6 @@ while read -r line; do
 done'
 make_guest_initrd "$TMP/initrd" button evdev
 
-csvvm()
-{
-	command csvvm "$@" --control="$TMP/run"
-}
-
-# code WANTED CMD… : its exit code
-code()
-{
-	local rc=0
-	"${@:2}" >"$TMP/out" 2>"$TMP/err" || rc=$?
-	((rc == $1)) || {
-		cat "$TMP/out" "$TMP/err"
-		fail "${*:2} ended $rc and not $1"
-	}
-}
-
-# times TEXT N : the console has said so at least N times
-times()
-{
-	(($(tr -d '\r' <"$TMP/console" | grep -cxF "$1") >= $2))
-}
-
 state()
 {
 	[[ $(csvvm info g --json | jq -r .state) == "$1" ]]

@@ -18,7 +18,7 @@ echo ready
 while read -r line; do
 	disk=${line#* }
 	case $line in
-	wait*) while [ ! -b $disk ]; do sleep 0.05; done; echo "$line: done" ;;
+	wait*) wait_for 100 [ -b $disk ] && echo "$line: done" ;;
 	write*) dd if=/data of=$disk bs=64k oflag=direct 2>/dev/null && echo "$line: done" || echo "$line: failed" ;;
 	flush*) dd if=/data of=$disk bs=64k count=1 conv=fsync 2>/dev/null && echo "$line: done" ||
 		echo "$line: failed" ;;
@@ -27,16 +27,6 @@ while read -r line; do
 	esac
 done'
 make_guest_initrd "$TMP/initrd" virtio_pci virtio_blk virtio_scsi sd_mod
-
-csvvm()
-{
-	command csvvm "$@" --control="$TMP/run"
-}
-
-said()
-{
-	tr -d '\r' <"$TMP/console" | grep -qxF "$1"
-}
 
 # paused REASON : it is, for such a reason
 paused()

@@ -7,7 +7,7 @@
 GUEST_APPEND='console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off'
 
 # make_guest_initrd FILE MODULE… : with these modules and what they need. With $GUEST_INIT set it is all
-# there is of the guest: that script runs in it, instead of going over to a root on a disk.
+# there is of the guest: that script runs in it, with a wait_for of its own, instead of going over to a root on a disk.
 make_guest_initrd()
 {
 	local dir=$TMP/initrd.dir file=$1 path module
@@ -32,6 +32,14 @@ mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys
 while read -r module; do
 	insmod "/m/$module" || echo "no $module"
 done </m/order
+# wait_for SECONDS CMD... : until it succeeds
+wait_for() {
+	end=$(($(date +%s) + $1)); shift
+	until "$@"; do
+		[ $(date +%s) -lt $end ] || { echo "too late: $*"; return 1; }
+		usleep 50000
+	done
+}
 END
 	else
 		cat >"$dir/init" <<'END'
@@ -70,4 +78,34 @@ make_guest_root()
 	truncate -s 64M "$1"
 	mkfs.ext4 -q -d "$dir" "$1"
 	rm -rf "$dir"
+}
+
+# ---- for a machine g in the background, whose console goes to $TMP/console
+
+csvvm()
+{
+	command csvvm "$@" --control="$TMP/run"
+}
+
+# times TEXT N : the console has said so at least N times
+times()
+{
+	(($(tr -d '\r' <"$TMP/console" | grep -cxF "$1") >= $2))
+}
+
+# said TEXT : the console has said so
+said()
+{
+	times "$1" 1
+}
+
+# code WANTED CMD… : its exit code; $TMP/out and $TMP/err are what it prints
+code()
+{
+	local rc=0
+	"${@:2}" >"$TMP/out" 2>"$TMP/err" || rc=$?
+	((rc == $1)) || {
+		cat "$TMP/out" "$TMP/err"
+		fail "${*:2} ended $rc and not $1"
+	}
 }

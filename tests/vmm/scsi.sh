@@ -22,6 +22,12 @@ find_disk() {
 	done
 	return 1
 }
+no_disk() {
+	! find_disk $1 >/dev/null
+}
+has_size() {
+	[ "$(cat /sys/block/$1/size)" = $2 ]
+}
 busy() {
 	n=0
 	while [ ! -e /calm ]; do
@@ -34,47 +40,20 @@ busy() {
 echo ready
 while read -r what id arg; do
 	case $what in
-	wait) while ! find_disk $id >/dev/null; do sleep 0.05; done; echo "$id: there" ;;
+	wait) wait_for 100 find_disk $id >/dev/null && echo "$id: there" ;;
 	look) find_disk $id >/dev/null && echo "$id: there" || echo "$id: not there" ;;
-	gone) while find_disk $id >/dev/null; do sleep 0.05; done; echo "$id: gone" ;;
+	gone) wait_for 100 no_disk $id && echo "$id: gone" ;;
 	use) disk=$(find_disk $id)
 		dd if=/data of=/dev/$disk bs=64k oflag=direct conv=fsync 2>/dev/null
 		dd if=/dev/$disk bs=64k count=16 iflag=direct 2>/dev/null | cmp - /data && echo "$id: same" ;;
-	size) (while [ "$(cat /sys/block/$(find_disk $id)/size)" != $arg ]; do sleep 0.05; done; echo "$id: $arg") & ;;
-	blksize) while [ "$(cat /sys/block/$id/size)" != $arg ]; do sleep 0.05; done; echo "$id: $arg" ;;
+	size) (wait_for 300 has_size $(find_disk $id) $arg && echo "$id: $arg") & ;;
+	blksize) wait_for 100 has_size $id $arg && echo "$id: $arg" ;;
 	busy) busy $(find_disk $id) & ;;
 	calm) touch /calm; wait ;;
 	off) poweroff -f ;;
 	esac
 done'
 make_guest_initrd "$TMP/initrd" virtio_pci virtio_blk virtio_scsi sd_mod
-
-csvvm()
-{
-	command csvvm "$@" --control="$TMP/run"
-}
-
-said()
-{
-	tr -d '\r' <"$TMP/console" | grep -qxF "$1"
-}
-
-# times TEXT N : the console has said so N times
-times()
-{
-	(($(tr -d '\r' <"$TMP/console" | grep -cxF "$1") >= $2))
-}
-
-# code WANTED CMD… : its exit code
-code()
-{
-	local rc=0
-	"${@:2}" >"$TMP/out" 2>"$TMP/err" || rc=$?
-	((rc == $1)) || {
-		cat "$TMP/out" "$TMP/err"
-		fail "${*:2} ended $rc and not $1"
-	}
-}
 
 # does LINE… : the guest does so; the last word is what it says then
 does()
