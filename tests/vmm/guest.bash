@@ -90,7 +90,7 @@ csvvm()
 # times TEXT N : the console has said so at least N times
 times()
 {
-	(($(tr -d '\r' <"$TMP/console" | grep -cxF "$1") >= $2))
+	(($(tr -d '\r' <"$TMP/console" | grep -cxF "$1" || true) >= $2))
 }
 
 # said TEXT : the console has said so
