@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/kvm.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "util/checked.h"
+#include "util/log.h"
 #include "vmm/mem.h"
 
 #define NR_PINS 24
@@ -36,6 +38,19 @@ int vmm_kvm_dev_fd(const struct vmm_kvm *kvm)
 int vmm_kvm_fd(const struct vmm_kvm *kvm)
 {
 	return kvm->fd;
+}
+
+#define CPUID_1_ECX_VMX (1u << 5)
+#define CPUID_80000001_ECX_SVM (1u << 2)
+
+/* There are KVMs without either (PVM): a kernel that was not made for them seems to hang there. */
+static bool has_vmx_or_svm(void)
+{
+	unsigned int eax, ebx, ecx = 0, edx;
+	bool vmx = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & CPUID_1_ECX_VMX);
+
+	return vmx ||
+	       (__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) && (ecx & CPUID_80000001_ECX_SVM));
 }
 
 static int open_dev(struct vmm_kvm *kvm, char **ret_error)
@@ -65,6 +80,9 @@ static int open_dev(struct vmm_kvm *kvm, char **ret_error)
 			*ret_error = NULL;
 		return -ENOTSUP;
 	}
+	if (!has_vmx_or_svm())
+		log_warn("this CPU shows neither VMX nor SVM: most guests will not get past their "
+			 "start");
 	return 0;
 }
 

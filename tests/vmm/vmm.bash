@@ -1,11 +1,13 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Sourced by every script of this suite, instead of lib.sh, which it sources. The script runs in a
-# hypervisor host: right here where /dev/kvm is, else it starts itself again in an emulated one.
+# hypervisor host: right here where KVM is, else it starts itself again in an emulated one.
 
 set -Eeuo pipefail
 
-if [[ ! -c /dev/kvm && -z ${VMM_EMULATED:-} ]]; then
+# shellcheck source=tools/lab/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../tools/lab/common.sh"
+if [[ -z ${VMM_EMULATED:-} ]] && ! have_kvm; then
 	exec "$(dirname "${BASH_SOURCE[0]}")/host" -- "$(realpath "$0")" "$@"
 fi
 # a folder of the outer machine, maybe

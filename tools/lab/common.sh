@@ -40,6 +40,13 @@ need_root()
 	exec sudo --preserve-env=CSVFS_BUILD,CSVLAB_NO_MOUNT,CSVLAB_NAME -- "$0" "$@"
 }
 
+# KVM that runs any kernel. There are ones without VMX or SVM (PVM, in rented machines) that run only
+# kernels made for them.
+have_kvm()
+{
+	[[ -c /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo
+}
+
 build_dir()
 {
 	echo "${CSVFS_BUILD:-$CSVFS_SRC/build}"
