@@ -2,6 +2,7 @@
 #include "vmm/boot.h"
 
 #include <asm/bootparam.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -12,11 +13,11 @@
 #include <unistd.h>
 
 #include "util/checked.h"
+#include "vmm/boot_internal.h"
 #include "vmm/layout.h"
 #include "vmm/mem.h"
 
-#define E820_RAM 1
-#define E820_RESERVED 2
+enum { MAP_RAM = 1, MAP_RESERVED = 2 };
 
 #define HEADER_OFF 0x1f1
 #define HEADER_MAGIC 0x53726448u /* "HdrS" */
@@ -26,8 +27,7 @@
 #define PTE_PRESENT_WRITE 3u
 #define PDE_LARGE 0x80u
 
-__attribute__((format(printf, 3, 4))) static int fail(
-	char **ret_error, int err, const char *fmt, ...)
+int vmm_boot_fail(char **ret_error, int err, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -39,140 +39,135 @@ __attribute__((format(printf, 3, 4))) static int fail(
 }
 
 static int open_file(
-	const char *path, const char *what, int *ret_fd, uint64_t *ret_bytes, char **ret_error)
+	const char *path, const char *what, struct vmm_boot_file *ret_file, char **ret_error)
 {
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return fail(ret_error, -errno, "cannot open the %s %s: %s", what, path,
+		return vmm_boot_fail(ret_error, -errno, "cannot open the %s %s: %s", what, path,
 			strerror(errno));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		err = fail(ret_error, -EINVAL, "the %s %s is not a file", what, path);
 		close(fd);
-		return err;
+		return vmm_boot_fail(ret_error, -EINVAL, "the %s %s is not a file", what, path);
 	}
-	*ret_fd = fd;
-	*ret_bytes = (uint64_t)st.st_size;
+	*ret_file = (struct vmm_boot_file){ path, fd, (uint64_t)st.st_size };
 	return 0;
 }
 
-/* Part of a file into memory. */
-static int load(struct vmm_mem *mem, int fd, uint64_t off, uint64_t len_bytes, uint64_t addr,
-	const char *path, char **ret_error)
+int vmm_boot_load(struct vmm_mem *mem, const struct vmm_boot_file *file, uint64_t off_bytes,
+	uint64_t len_bytes, uint64_t addr, char **ret_error)
 {
+	const char *path = file->path;
 	void *ptr;
 	int err = vmm_mem_ptr(mem, addr, len_bytes, &ptr);
 
 	if (err)
-		return fail(ret_error, -ENOSPC, "the memory is too small for %s", path);
+		return vmm_boot_fail(ret_error, -ENOSPC, "the memory is too small for %s", path);
 	for (uint64_t done = 0; done < len_bytes;) {
-		ssize_t n = pread(fd, (uint8_t *)ptr + done, len_bytes - done, (off_t)(off + done));
+		ssize_t n = pread(file->fd, (uint8_t *)ptr + done, len_bytes - done,
+			(off_t)(off_bytes + done));
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return fail(ret_error, -errno, "cannot read %s: %s", path, strerror(errno));
+			return vmm_boot_fail(
+				ret_error, -errno, "cannot read %s: %s", path, strerror(errno));
 		if (n == 0)
-			return fail(ret_error, -ENOEXEC, "%s ends too early", path);
+			return vmm_boot_fail(ret_error, -ENOEXEC, "%s ends too early", path);
 		done += (uint64_t)n;
 	}
 	return 0;
 }
 
-static int load_kernel(
-	struct vmm_mem *mem, const char *path, struct boot_params *params, char **ret_error)
+int vmm_boot_initrd(struct vmm_mem *mem, const struct vmm_boot *boot, uint64_t floor,
+	uint64_t ceiling, uint64_t *ret_addr, uint64_t *ret_len_bytes, char **ret_error)
 {
-	struct setup_header *hdr = &params->hdr;
-	uint64_t size, setup_bytes;
-	int fd, err;
+	uint64_t top = MIN(MIN(vmm_mem_size(mem), (uint64_t)VMM_MEM_LOW_MAX), ceiling);
+	struct vmm_boot_file file;
+	int err;
 
-	err = open_file(path, "kernel", &fd, &size, ret_error);
+	*ret_addr = *ret_len_bytes = 0;
+	if (!boot->initrd)
+		return 0;
+	err = open_file(boot->initrd, "initrd", &file, ret_error);
 	if (err)
 		return err;
-	if (pread(fd, hdr, sizeof(*hdr), HEADER_OFF) != sizeof(*hdr) ||
-		hdr->header != HEADER_MAGIC) {
-		err = fail(ret_error, -ENOEXEC, "%s is not a Linux kernel (bzImage)", path);
-		goto out;
+	if (file.size_bytes > top || ALIGN_DOWN(top - file.size_bytes, 4096) < floor) {
+		err = vmm_boot_fail(
+			ret_error, -ENOSPC, "the memory is too small for %s", boot->initrd);
+	} else {
+		*ret_len_bytes = file.size_bytes;
+		*ret_addr = ALIGN_DOWN(top - file.size_bytes, 4096);
+		err = vmm_boot_load(mem, &file, 0, file.size_bytes, *ret_addr, ret_error);
 	}
-	if (hdr->version < 0x20c || !(hdr->xloadflags & XLF_KERNEL_64)) {
-		err = fail(ret_error, -ENOEXEC, "%s is not a 64-bit kernel of Linux 3.8 or newer",
-			path);
-		goto out;
-	}
-	setup_bytes = ((hdr->setup_sects ? hdr->setup_sects : 4) + 1) * 512ull;
-	if (size <= setup_bytes) {
-		err = fail(ret_error, -ENOEXEC, "%s ends too early", path);
-		goto out;
-	}
-	/* what it needs while it unpacks itself must be there, too */
-	err = load(mem, fd, setup_bytes, size - setup_bytes, VMM_KERNEL, path, ret_error);
-	if (!err && vmm_mem_size(mem) < (uint64_t)VMM_KERNEL + hdr->init_size)
-		err = fail(ret_error, -ENOSPC, "the memory is too small for %s", path);
-out:
-	close(fd);
+	close(file.fd);
 	return err;
 }
 
-/* As high as the kernel can have it, so that it does not lie where the kernel unpacks itself. */
-static int load_initrd(
-	struct vmm_mem *mem, const char *path, struct boot_params *params, char **ret_error)
+int vmm_boot_cmdline(
+	struct vmm_mem *mem, const struct vmm_boot *boot, uint64_t max_bytes, char **ret_error)
 {
-	uint64_t size, top, addr;
-	int fd, err;
-
-	err = open_file(path, "initrd", &fd, &size, ret_error);
-	if (err)
-		return err;
-	top = MIN(MIN(vmm_mem_size(mem), (uint64_t)VMM_MEM_LOW_MAX),
-		(uint64_t)params->hdr.initrd_addr_max + 1);
-	if (size > top || ALIGN_DOWN(top - size, 4096) < VMM_KERNEL + params->hdr.init_size) {
-		err = fail(ret_error, -ENOSPC, "the memory is too small for %s", path);
-		goto out;
-	}
-	addr = ALIGN_DOWN(top - size, 4096);
-	err = load(mem, fd, 0, size, addr, path, ret_error);
-	params->hdr.ramdisk_image = (uint32_t)addr;
-	params->hdr.ramdisk_size = (uint32_t)size;
-out:
-	close(fd);
-	return err;
-}
-
-static int set_cmdline(
-	struct vmm_mem *mem, const char *cmdline, struct boot_params *params, char **ret_error)
-{
+	const char *cmdline = boot->cmdline ? boot->cmdline : "";
 	size_t len = strlen(cmdline);
 
-	if (len > params->hdr.cmdline_size || len >= VMM_LOW_END - VMM_CMDLINE)
-		return fail(ret_error, -E2BIG, "the kernel's command line has %zu bytes, %u can be",
-			len, params->hdr.cmdline_size);
-	params->hdr.cmd_line_ptr = VMM_CMDLINE;
+	max_bytes = MIN(max_bytes, (uint64_t)VMM_LOW_END - VMM_CMDLINE - 1);
+	if (len > max_bytes)
+		return vmm_boot_fail(ret_error, -E2BIG,
+			"the kernel's command line has %zu bytes, %llu can be", len,
+			(unsigned long long)max_bytes);
 	return vmm_mem_write(mem, VMM_CMDLINE, cmdline, len + 1);
 }
 
-static void add_e820(struct boot_params *params, uint64_t addr, uint64_t end, uint32_t type)
-{
-	params->e820_table[params->e820_entries++] =
-		(struct boot_e820_entry){ addr, end - addr, type };
-}
-
-static void set_e820(const struct vmm_mem *mem, struct boot_params *params)
+unsigned int vmm_boot_map(
+	const struct vmm_mem *mem, struct vmm_boot_range ranges[VMM_BOOT_MAX_RANGES])
 {
 	struct vmm_mem_range range;
+	unsigned int nr = 0;
 
 	for (unsigned int i = 0; vmm_mem_range(mem, i, &range) == 0; i++) {
 		uint64_t end = range.guest_addr + range.len_bytes;
 
-		if (i > 0) {
-			add_e820(params, range.guest_addr, end, E820_RAM);
-			continue;
+		if (i == 0) {
+			ranges[nr++] = (struct vmm_boot_range){ 0, VMM_LOW_END, MAP_RAM };
+			ranges[nr++] = (struct vmm_boot_range){ VMM_LOW_END,
+				VMM_ACPI_END - VMM_LOW_END, MAP_RESERVED };
+			range.guest_addr = VMM_ACPI_END;
 		}
-		add_e820(params, 0, VMM_LOW_END, E820_RAM);
-		add_e820(params, VMM_LOW_END, VMM_ACPI_END, E820_RESERVED);
-		add_e820(params, VMM_ACPI_END, end, E820_RAM);
+		ranges[nr++] = (struct vmm_boot_range){ range.guest_addr, end - range.guest_addr,
+			MAP_RAM };
 	}
-	add_e820(params, VMM_ECAM, VMM_ECAM + VMM_ECAM_BYTES, E820_RESERVED);
+	ranges[nr++] = (struct vmm_boot_range){ VMM_ECAM, VMM_ECAM_BYTES, MAP_RESERVED };
+	return nr;
+}
+
+/* ---- a bzImage ---- */
+
+static int load_bzimage(struct vmm_mem *mem, const struct vmm_boot_file *file,
+	struct boot_params *params, char **ret_error)
+{
+	struct setup_header *hdr = &params->hdr;
+	uint64_t setup_bytes;
+	int err;
+
+	if (pread(file->fd, hdr, sizeof(*hdr), HEADER_OFF) != sizeof(*hdr) ||
+		hdr->header != HEADER_MAGIC)
+		return vmm_boot_fail(ret_error, -ENOEXEC,
+			"%s is not a kernel: neither a bzImage of Linux nor ELF with PVH",
+			file->path);
+	if (hdr->version < 0x20c || !(hdr->xloadflags & XLF_KERNEL_64))
+		return vmm_boot_fail(ret_error, -ENOEXEC,
+			"%s is not a 64-bit kernel of Linux 3.8 or newer", file->path);
+	setup_bytes = ((hdr->setup_sects ? hdr->setup_sects : 4) + 1) * 512ull;
+	if (file->size_bytes <= setup_bytes)
+		return vmm_boot_fail(ret_error, -ENOEXEC, "%s ends too early", file->path);
+	/* what it needs while it unpacks itself must be there, too */
+	err = vmm_boot_load(
+		mem, file, setup_bytes, file->size_bytes - setup_bytes, VMM_KERNEL, ret_error);
+	if (!err && vmm_mem_size(mem) < (uint64_t)VMM_KERNEL + hdr->init_size)
+		err = vmm_boot_fail(
+			ret_error, -ENOSPC, "the memory is too small for %s", file->path);
+	return err;
 }
 
 /* The first 4 GiB at their own addresses, in pages of 2 MiB. */
@@ -194,29 +189,59 @@ static int set_page_tables(struct vmm_mem *mem)
 	return err;
 }
 
-int vmm_boot_linux(struct vmm_mem *mem, const struct vmm_boot *boot,
-	struct vmm_boot_entry *ret_entry, char **ret_error)
+static int boot_bzimage(struct vmm_mem *mem, const struct vmm_boot *boot,
+	const struct vmm_boot_file *kernel, struct vmm_boot_entry *ret_entry, char **ret_error)
 {
+	struct vmm_boot_range map[VMM_BOOT_MAX_RANGES];
+	uint64_t initrd = 0, initrd_bytes = 0;
 	struct boot_params params = { 0 };
 	int err;
 
-	*ret_error = NULL;
-	err = load_kernel(mem, boot->kernel, &params, ret_error);
-	if (!err && boot->initrd)
-		err = load_initrd(mem, boot->initrd, &params, ret_error);
+	err = load_bzimage(mem, kernel, &params, ret_error);
 	if (!err)
-		err = set_cmdline(mem, boot->cmdline ? boot->cmdline : "", &params, ret_error);
+		err = vmm_boot_initrd(mem, boot, (uint64_t)VMM_KERNEL + params.hdr.init_size,
+			(uint64_t)params.hdr.initrd_addr_max + 1, &initrd, &initrd_bytes,
+			ret_error);
+	if (!err)
+		err = vmm_boot_cmdline(mem, boot, params.hdr.cmdline_size, ret_error);
 	if (err)
 		return err;
+	params.hdr.ramdisk_image = (uint32_t)initrd;
+	params.hdr.ramdisk_size = (uint32_t)initrd_bytes;
+	params.hdr.cmd_line_ptr = VMM_CMDLINE;
 	params.hdr.type_of_loader = LOADER_UNKNOWN;
 	params.acpi_rsdp_addr = VMM_ACPI;
-	set_e820(mem, &params);
+	params.e820_entries = (uint8_t)vmm_boot_map(mem, map);
+	for (unsigned int i = 0; i < params.e820_entries; i++)
+		params.e820_table[i] =
+			(struct boot_e820_entry){ map[i].addr, map[i].len_bytes, map[i].type };
 	err = set_page_tables(mem);
 	if (!err)
 		err = vmm_mem_write(mem, VMM_BOOT_PARAMS, &params, sizeof(params));
 	if (err)
-		return fail(ret_error, err, "the memory is too small for a kernel");
-	*ret_entry = (struct vmm_boot_entry){ VMM_KERNEL + ENTRY64_OFF, VMM_BOOT_PARAMS,
-		VMM_PAGE_TABLES };
+		return vmm_boot_fail(ret_error, err, "the memory is too small for a kernel");
+	*ret_entry = (struct vmm_boot_entry){ .rip = VMM_KERNEL + ENTRY64_OFF,
+		.rsi = VMM_BOOT_PARAMS,
+		.page_table = VMM_PAGE_TABLES };
 	return 0;
+}
+
+int vmm_boot(struct vmm_mem *mem, const struct vmm_boot *boot, struct vmm_boot_entry *ret_entry,
+	char **ret_error)
+{
+	struct vmm_boot_file kernel;
+	uint8_t magic[SELFMAG];
+	int err;
+
+	*ret_error = NULL;
+	err = open_file(boot->kernel, "kernel", &kernel, ret_error);
+	if (err)
+		return err;
+	if (pread(kernel.fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+		memcmp(magic, ELFMAG, SELFMAG) == 0)
+		err = vmm_boot_pvh(mem, boot, &kernel, ret_entry, ret_error);
+	else
+		err = boot_bzimage(mem, boot, &kernel, ret_entry, ret_error);
+	close(kernel.fd);
+	return err;
 }

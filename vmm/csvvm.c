@@ -33,7 +33,7 @@ static const char usage[] =
 	"  resize-disk NAME ID      look at a disk's size anew, and tell the guest\n"
 	"  balloon NAME SIZE        have the guest keep so much of its memory, and give up the rest\n"
 	"\n"
-	"  -k, --kernel=FILE        run: the Linux kernel to boot (bzImage); needed\n"
+	"  -k, --kernel=FILE        run: the kernel to boot (bzImage, or ELF with PVH); needed\n"
 	"  -i, --initrd=FILE        run: its initial RAM disk\n"
 	"  -a, --append=TEXT        run: its command line, \"console=ttyS0 root=/dev/vda\"\n"
 	"  -m, --memory=SIZE        run: memory; default 512M. Suffixes k, M, G, T\n"

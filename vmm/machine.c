@@ -333,7 +333,7 @@ static int make_cpus(struct vmm_machine *machine, const struct vmm_boot_entry *e
 	for (unsigned int i = 0; !err && i < nr; i++)
 		err = vmm_vcpu_new(machine->kvm, i, nr, &vcpu_ops, machine, &machine->vcpus[i]);
 	return err ? err
-		   : vmm_vcpu_boot64(machine->vcpus[0], entry->rip, entry->rsi, entry->page_table);
+		   : vmm_vcpu_boot(machine->vcpus[0], entry);
 }
 
 /* Memory is taken as the guest touches it, so what cannot be is refused before. */
@@ -366,7 +366,7 @@ static int make(struct vmm_machine *machine, char **ret_error)
 	err = vmm_kvm_new(machine->mem, &machine->kvm, ret_error);
 	if (err)
 		return err;
-	err = vmm_boot_linux(machine->mem, &conf->boot, &entry, ret_error);
+	err = vmm_boot(machine->mem, &conf->boot, &entry, ret_error);
 	if (err)
 		return err;
 	err = make_board(machine);

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/boot.h"
 #include "vmm/cpuid.h"
 #include "vmm/kvm.h"
 
@@ -107,14 +108,16 @@ int vmm_vcpu_new(struct vmm_kvm *kvm, unsigned int id, unsigned int nr_cpus,
 	return 0;
 }
 
-int vmm_vcpu_boot64(struct vmm_vcpu *vcpu, uint64_t entry, uint64_t rsi, uint64_t page_table)
+int vmm_vcpu_boot(struct vmm_vcpu *vcpu, const struct vmm_boot_entry *entry)
 {
+	bool is_long = entry->page_table != 0;
 	struct kvm_segment code = { .limit = 0xffffffff,
 		.selector = 0x10,
 		.type = 0x0b,
 		.present = 1,
 		.s = 1,
-		.l = 1,
+		.l = is_long,
+		.db = !is_long,
 		.g = 1 };
 	struct kvm_segment data = { .limit = 0xffffffff,
 		.selector = 0x18,
@@ -123,17 +126,22 @@ int vmm_vcpu_boot64(struct vmm_vcpu *vcpu, uint64_t entry, uint64_t rsi, uint64_
 		.s = 1,
 		.db = 1,
 		.g = 1 };
-	struct kvm_regs regs = { .rip = entry, .rsi = rsi, .rflags = 2 };
+	struct kvm_regs regs = {
+		.rip = entry->rip, .rbx = entry->rbx, .rsi = entry->rsi, .rflags = 2
+	};
 	struct kvm_sregs sregs;
 
 	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
 		return -errno;
 	sregs.cs = code;
 	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
-	sregs.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_PG;
-	sregs.cr3 = page_table;
-	sregs.cr4 = CR4_PAE;
-	sregs.efer = EFER_LME | EFER_LMA;
+	sregs.cr0 = CR0_PE | CR0_ET;
+	if (is_long) {
+		sregs.cr0 |= CR0_MP | CR0_NE | CR0_PG;
+		sregs.cr3 = entry->page_table;
+		sregs.cr4 = CR4_PAE;
+		sregs.efer = EFER_LME | EFER_LMA;
+	}
 	if (ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
 		return -errno;
 	return 0;

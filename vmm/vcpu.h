@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct vmm_boot_entry;
 struct vmm_kvm;
 struct vmm_vcpu;
 
@@ -24,9 +25,8 @@ int vmm_vcpu_new(struct vmm_kvm *kvm, unsigned int id, unsigned int nr_cpus,
 	const struct vmm_vcpu_ops *ops, void *arg, struct vmm_vcpu **ret_vcpu)
 	__attribute__((warn_unused_result, nonnull(1, 4, 6)));
 
-/* Long mode with paging as the tables at page_table say, entry in RIP, rsi in RSI: the state that
- * the 64-bit boot protocol asks for (Documentation/arch/x86/boot.rst). */
-int vmm_vcpu_boot64(struct vmm_vcpu *vcpu, uint64_t entry, uint64_t rsi, uint64_t page_table)
+/* Makes the first CPU start as entry says. Errors: of KVM. */
+int vmm_vcpu_boot(struct vmm_vcpu *vcpu, const struct vmm_boot_entry *entry)
 	__attribute__((warn_unused_result, nonnull));
 
 /* Starts the thread. Errors: of pthread_create(). */
