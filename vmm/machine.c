@@ -58,7 +58,7 @@ struct vmm_machine {
 	struct vmm_pci pci;
 	struct vmm_vcpu *vcpus[VMM_MAX_CPUS];
 	unsigned int nr_nets;
-	struct vmm_tap taps[VMM_MAX_NETS];
+	struct vmm_link taps[VMM_MAX_NETS];
 	struct vmm_virtio_net *nets[VMM_MAX_NETS];
 	struct vmm_iothread *helper; /* of the devices that have little to do */
 	struct vmm_virtio_rng *rng;

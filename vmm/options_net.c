@@ -11,7 +11,7 @@
 
 #include "util/checked.h"
 #include "vmm/machine.h"
-#include "vmm/tap.h"
+#include "vmm/link.h"
 
 static int say(char **ret_error, const char *what, const char *text)
 {
@@ -51,7 +51,7 @@ static int set_queues(struct vmm_net_conf *net, const char *text)
 {
 	long n;
 
-	if (parse_number(text, 1, VMM_TAP_MAX_QUEUES, &n) < 0)
+	if (parse_number(text, 1, VMM_LINK_MAX_QUEUES, &n) < 0)
 		return -EINVAL;
 	net->nr_queues = (unsigned int)n;
 	return 0;

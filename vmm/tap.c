@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
-
 
 #ifndef TUN_F_USO4 /* Linux 6.2 */
 #define TUN_F_USO4 0x20
@@ -34,7 +34,7 @@ static int open_queue(const char *name, bool multi, int *ret_fd)
 	return 0;
 }
 
-static int open_all(struct vmm_tap *tap, const char *name, unsigned int nr_queues)
+static int open_all(struct vmm_link *tap, const char *name, unsigned int nr_queues)
 {
 	int err = open_queue(name, nr_queues > 1, &tap->fds[0]);
 
@@ -46,7 +46,7 @@ static int open_all(struct vmm_tap *tap, const char *name, unsigned int nr_queue
 	return err;
 }
 
-static int copy_fd(struct vmm_tap *tap, int fd)
+static int copy_fd(struct vmm_link *tap, int fd)
 {
 	tap->fds[0] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (tap->fds[0] < 0)
@@ -56,7 +56,7 @@ static int copy_fd(struct vmm_tap *tap, int fd)
 }
 
 /* Its MTU, and brings it up where that is allowed; else who made it does. */
-static int look(struct vmm_tap *tap)
+static int look(struct vmm_link *tap)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq req = { 0 };
@@ -74,9 +74,26 @@ static int look(struct vmm_tap *tap)
 	return 0;
 }
 
-static int set_up(struct vmm_tap *tap)
+static int set_queues(struct vmm_link *tap, unsigned int nr)
 {
-	int header = VMM_TAP_HDR, little = 1;
+	for (unsigned int i = 1; i < tap->nr_queues; i++) {
+		struct ifreq req = { .ifr_flags = i < nr ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+
+		/* EINVAL: it is that already */
+		if (ioctl(tap->fds[i], TUNSETQUEUE, &req) < 0 && errno != EINVAL)
+			return -errno;
+	}
+	return 0;
+}
+
+static int set_offload(struct vmm_link *tap, unsigned int flags)
+{
+	return ioctl(tap->fds[0], TUNSETOFFLOAD, (unsigned long)flags) < 0 ? -errno : 0;
+}
+
+static int set_up(struct vmm_link *tap)
+{
+	int header = VMM_LINK_HDR, little = 1;
 	struct ifreq req = { 0 };
 
 	if (ioctl(tap->fds[0], TUNGETIFF, &req) < 0 ||
@@ -89,49 +106,53 @@ static int set_up(struct vmm_tap *tap)
 			ioctl(tap->fds[i], TUNSETVNETLE, &little) < 0)
 			return -errno;
 	}
-	tap->uso = vmm_tap_set_offload(tap, TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6) == 0;
-	return vmm_tap_set_offload(tap, 0);
+	tap->uso = set_offload(tap, TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6) == 0;
+	return set_offload(tap, 0);
 }
 
-int vmm_tap_open(struct vmm_tap *tap, const char *name, int fd, unsigned int nr_queues)
+static ssize_t tap_receive(struct vmm_link *tap, unsigned int nth, const struct iovec *iov, int nr)
+{
+	ssize_t len;
+
+	do
+		len = readv(tap->fds[nth], iov, nr);
+	while (len < 0 && errno == EINTR);
+	return len < 0 ? -errno : len;
+}
+
+static void tap_send(struct vmm_link *tap, unsigned int nth, const struct iovec *iov, int nr)
+{
+	while (writev(tap->fds[nth], iov, nr) < 0 && errno == EINTR)
+		;
+}
+
+static const struct vmm_link_ops tap_ops = {
+	.receive = tap_receive,
+	.send = tap_send,
+	.set_queues = set_queues,
+	.set_offload = set_offload,
+};
+
+int vmm_tap_open(struct vmm_link *tap, const char *name, int fd, unsigned int nr_queues)
 {
 	int err;
 
-	*tap = (struct vmm_tap){ 0 };
+	*tap = (struct vmm_link){ .ops = &tap_ops };
 	err = name ? open_all(tap, name, nr_queues) : copy_fd(tap, fd);
 	if (!err)
 		err = set_up(tap);
 	if (!err)
 		err = look(tap);
 	if (!err)
-		err = vmm_tap_set_queues(tap, 1);
+		err = set_queues(tap, 1);
 	if (err)
 		vmm_tap_close(tap);
 	return err;
 }
 
-void vmm_tap_close(struct vmm_tap *tap)
+void vmm_tap_close(struct vmm_link *tap)
 {
 	for (unsigned int i = 0; i < tap->nr_queues; i++)
 		close(tap->fds[i]);
 	tap->nr_queues = 0;
-}
-
-int vmm_tap_set_queues(struct vmm_tap *tap, unsigned int nr)
-{
-	for (unsigned int i = 1; i < tap->nr_queues; i++) {
-		struct ifreq req = {
-			.ifr_flags = i < nr ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE
-		};
-
-		/* EINVAL: it is that already */
-		if (ioctl(tap->fds[i], TUNSETQUEUE, &req) < 0 && errno != EINVAL)
-			return -errno;
-	}
-	return 0;
-}
-
-int vmm_tap_set_offload(struct vmm_tap *tap, unsigned int flags)
-{
-	return ioctl(tap->fds[0], TUNSETOFFLOAD, (unsigned long)flags) < 0 ? -errno : 0;
 }

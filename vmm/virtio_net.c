@@ -13,7 +13,7 @@
 #include "util/le.h"
 #include "util/loop.h"
 #include "vmm/iothread.h"
-#include "vmm/tap.h"
+#include "vmm/link.h"
 #include "vmm/virtio.h"
 
 #define F_CSUM (1ull << 0)
@@ -61,11 +61,12 @@ struct queue {
 	struct vmm_virtio_net *net;
 	unsigned int nth;
 	struct vmm_iothread *thread; /* its pair's */
-	int tap_fd;
+	unsigned int pair;
 	/* the thread's, from start() to stop(): */
 	struct vmm_vq *vq;
 	void (*serve)(struct queue *queue);
-	struct ev_io kick, readable;
+	struct ev_io kick;
+	struct ev_io ready; /* the link: has a frame, or room */
 	struct vmm_vq_chain chain;
 	/* receiving: buffers that wait for a frame (N2) */
 	size_t need_bytes, held_bytes; /* for any frame; that there are */
@@ -81,12 +82,12 @@ struct vmm_virtio_net {
 	struct vmm_virtio virtio;
 	struct vmm_net_state state;
 	struct config config;
-	struct vmm_tap *tap;
+	struct vmm_link *link;
 	unsigned int nr_pairs;
-	struct vmm_iothread *threads[VMM_TAP_MAX_QUEUES];
-	struct queue queues[2 * VMM_TAP_MAX_QUEUES + 1];
+	struct vmm_iothread *threads[VMM_LINK_MAX_QUEUES];
+	struct queue queues[2 * VMM_LINK_MAX_QUEUES + 1];
 };
-static_assert(2 * VMM_TAP_MAX_QUEUES + 1 <= VMM_VIRTIO_QUEUES, "all have a place");
+static_assert(2 * VMM_LINK_MAX_QUEUES + 1 <= VMM_VIRTIO_QUEUES, "all have a place");
 
 static struct ev_loop *ev_of(const struct queue *queue)
 {
@@ -104,8 +105,9 @@ static size_t iov_bytes(const struct iovec *iov, unsigned int nr)
 
 /* ---- sending and commands ---- */
 
-/* Takes from the queue, one by one, but no more than a turn's worth. */
-static void take_all(struct queue *queue, int (*take)(struct queue *queue))
+/* Takes from the queue while it can, one by one, but no more than a turn's worth. */
+static void take_all(
+	struct queue *queue, bool (*can)(struct queue *queue), int (*take)(struct queue *queue))
 {
 	struct vmm_virtio *virtio = &queue->net->virtio;
 	bool interrupt = false;
@@ -117,6 +119,8 @@ static void take_all(struct queue *queue, int (*take)(struct queue *queue))
 			(void)eventfd_write(queue->kick.fd, 1);
 			break;
 		}
+		if (can && !can(queue))
+			break;
 		got = vmm_vq_pop(queue->vq, &queue->chain);
 		if (got == 0 && !vmm_vq_wait(queue->vq))
 			break;
@@ -134,19 +138,38 @@ static void take_all(struct queue *queue, int (*take)(struct queue *queue))
 /* Gives 1 and the bytes that were written into the chain. */
 static int send_frame(struct queue *queue)
 {
+	struct vmm_link *link = queue->net->link;
 	struct vmm_vq_chain *chain = &queue->chain;
 
-	if (chain->nr_in > 0 || iov_bytes(chain->iov, chain->nr_out) < VMM_TAP_HDR)
+	if (chain->nr_in > 0 || iov_bytes(chain->iov, chain->nr_out) < VMM_LINK_HDR)
 		return -EBADMSG;
-	/* what the tap does not take is lost, as on any wire */
-	while (writev(queue->tap_fd, chain->iov, chain->nr_out) < 0 && errno == EINTR)
-		;
+	link->ops->send(link, queue->pair, chain->iov, chain->nr_out);
 	return 1;
+}
+
+/* Whether there is room to send; if not, we come back when there is. */
+static bool send_room(struct queue *queue)
+{
+	struct vmm_link *link = queue->net->link;
+	bool room = !link->ops->send_room || link->ops->send_room(link);
+
+	if (room)
+		ev_io_stop(ev_of(queue), &queue->ready);
+	else
+		ev_io_start(ev_of(queue), &queue->ready);
+	return room;
 }
 
 static void serve_tx(struct queue *queue)
 {
-	take_all(queue, send_frame);
+	take_all(queue, send_room, send_frame);
+}
+
+static int set_queues(struct vmm_virtio_net *net, unsigned int nr)
+{
+	struct vmm_link *link = net->link;
+
+	return link->ops->set_queues ? link->ops->set_queues(link, nr) : 0;
 }
 
 static uint8_t command(
@@ -156,14 +179,14 @@ static uint8_t command(
 	uint16_t n;
 
 	switch (what[0]) {
-	case CTRL_RX: /* the tap gives what its bridge sends here: all is received always */
+	case CTRL_RX: /* what the link brings is for us: all is received always */
 		return what[1] <= CTRL_RX_LAST ? CTRL_OK : CTRL_ERR;
 	case CTRL_MQ:
 		if (what[1] != CTRL_MQ_PAIRS_SET || !(net->virtio.state.features & F_MQ) ||
 			vmm_iov_take(&iov, &nr, &pairs, sizeof(pairs)) != sizeof(pairs))
 			return CTRL_ERR;
 		n = le16_get(pairs);
-		if (n < 1 || n > net->nr_pairs || vmm_tap_set_queues(net->tap, n) < 0)
+		if (n < 1 || n > net->nr_pairs || set_queues(net, n) < 0)
 			return CTRL_ERR;
 		net->state.pairs = n;
 		return CTRL_OK;
@@ -187,7 +210,7 @@ static int take_command(struct queue *queue)
 
 static void serve_ctrl(struct queue *queue)
 {
-	take_all(queue, take_command);
+	take_all(queue, NULL, take_command);
 }
 
 /* ---- receiving ---- */
@@ -213,7 +236,7 @@ static int hold(struct queue *queue)
 			return -EBADMSG;
 		*held = (struct held){ chain->head, chain->nr_in,
 			iov_bytes(chain->iov, chain->nr_in) };
-		if (held->len_bytes < VMM_TAP_HDR)
+		if (held->len_bytes < VMM_LINK_HDR)
 			return -EBADMSG;
 		memcpy(&queue->iov[queue->nr_iov], chain->iov,
 			sizeof(chain->iov[0]) * chain->nr_in);
@@ -262,28 +285,32 @@ static bool give_back(struct queue *queue, size_t len_bytes)
 static void serve_rx(struct queue *queue)
 {
 	struct vmm_virtio *virtio = &queue->net->virtio;
+	struct vmm_link *link = queue->net->link;
 	bool interrupt = false;
 
-	/* with the budget used up the tap is still readable, and we come back */
-	ev_io_start(ev_of(queue), &queue->readable);
-	for (unsigned int n = 0; n < BUDGET; n++) {
+	ev_io_start(ev_of(queue), &queue->ready);
+	for (unsigned int n = 0;; n++) {
 		int got = atomic_load(&virtio->broken) ? -EBADMSG : hold(queue);
 		ssize_t len;
 
+		if (n >=
+			BUDGET) { /* others have their turn; the link is ready still, or we are told */
+			if (link->ops->has_more && link->ops->has_more(link))
+				(void)eventfd_write(queue->kick.fd, 1);
+			break;
+		}
 		if (got < 0)
 			vmm_virtio_broken(virtio, "a receive buffer is malformed");
 		if (got == 0 && vmm_vq_wait(queue->vq))
 			continue;
 		if (got <= 0) {
-			ev_io_stop(ev_of(queue), &queue->readable);
+			ev_io_stop(ev_of(queue), &queue->ready);
 			break;
 		}
-		len = readv(queue->tap_fd, queue->iov, (int)queue->nr_iov);
-		if (len < 0 && errno == EINTR)
-			continue;
-		if (len < 0 && errno != EAGAIN) /* the tap was taken away: no frames any more */
-			ev_io_stop(ev_of(queue), &queue->readable);
-		if (len < VMM_TAP_HDR)
+		len = link->ops->receive(link, queue->pair, queue->iov, (int)queue->nr_iov);
+		if (len < 0 && len != -EAGAIN) /* it was taken away */
+			ev_io_stop(ev_of(queue), &queue->ready);
+		if (len < VMM_LINK_HDR)
 			break;
 		interrupt |= give_back(queue, (size_t)len);
 	}
@@ -316,7 +343,7 @@ static void stop_here(void *arg)
 	struct queue *queue = arg;
 
 	ev_io_stop(ev_of(queue), &queue->kick);
-	ev_io_stop(ev_of(queue), &queue->readable);
+	ev_io_stop(ev_of(queue), &queue->ready);
 	queue->vq->state->avail_idx = (uint16_t)(queue->vq->state->avail_idx - queue->nr_held);
 	queue->nr_held = queue->nr_iov = 0;
 	queue->held_bytes = 0;
@@ -334,6 +361,7 @@ static int set_offload(struct vmm_virtio_net *net)
 		{ F_GUEST_USO6, TUN_F_USO6 },
 	};
 	uint64_t features = net->virtio.state.features;
+	struct vmm_link *link = net->link;
 	unsigned int flags = 0;
 
 	/* without checksums there is no segmentation (virtio 1.2, 5.1.3.1); the kernel wants both
@@ -345,7 +373,7 @@ static int set_offload(struct vmm_virtio_net *net)
 	}
 	if ((flags & (TUN_F_USO4 | TUN_F_USO6)) != (TUN_F_USO4 | TUN_F_USO6))
 		flags &= ~(unsigned int)(TUN_F_USO4 | TUN_F_USO6);
-	return vmm_tap_set_offload(net->tap, flags);
+	return link->ops->set_offload ? link->ops->set_offload(link, flags) : 0;
 }
 
 static int start(void *arg, unsigned int nth, struct vmm_vq *vq, int kick_fd)
@@ -360,11 +388,12 @@ static int start(void *arg, unsigned int nth, struct vmm_vq *vq, int kick_fd)
 		return err;
 	queue->vq = vq;
 	queue->serve = nth == ctrl ? serve_ctrl : nth % 2 == 0 ? serve_rx : serve_tx;
-	queue->need_bytes = VMM_TAP_HDR + ETH_MAX +
-			    (features & F_GUEST_GSO ? UINT16_MAX : MAX(net->tap->mtu, 1500u));
+	queue->need_bytes = VMM_LINK_HDR + ETH_MAX +
+			    (features & F_GUEST_GSO ? UINT16_MAX : MAX(net->link->mtu, 1500u));
 	ev_io_init(&queue->kick, on_event, kick_fd, EV_READ);
-	ev_io_init(&queue->readable, on_event, queue->tap_fd, EV_READ);
-	queue->kick.data = queue->readable.data = queue;
+	ev_io_init(&queue->ready, on_event, net->link->fds[queue->pair],
+		queue->serve == serve_tx ? EV_WRITE : EV_READ);
+	queue->kick.data = queue->ready.data = queue;
 	vmm_iothread_call(queue->thread, start_here, queue);
 	return 0;
 }
@@ -381,7 +410,7 @@ static bool stopped(void *arg, unsigned int nth, bool wait)
 {
 	struct vmm_virtio_net *net = arg;
 
-	if (net->state.pairs != 1 && vmm_tap_set_queues(net->tap, 1) == 0)
+	if (net->state.pairs != 1 && set_queues(net, 1) == 0)
 		net->state.pairs = 1;
 	return true;
 }
@@ -398,7 +427,7 @@ static const struct vmm_virtio_ops net_ops = {
 
 static void fill_config(struct vmm_virtio_net *net, const uint8_t mac[6])
 {
-	unsigned int mtu = MIN(net->tap->mtu, 65535u);
+	unsigned int mtu = MIN(net->link->mtu, 65535u);
 
 	net->state = (struct vmm_net_state){ .head = { VMM_NET_VERSION, sizeof(net->state) },
 		.mtu = (uint16_t)mtu,
@@ -409,10 +438,13 @@ static void fill_config(struct vmm_virtio_net *net, const uint8_t mac[6])
 	net->config.status = le16_of(LINK_UP);
 	net->config.max_pairs = le16_of(net->state.max_pairs);
 	net->config.mtu = le16_of(net->state.mtu);
-	net->virtio.offered = F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_GUEST_TSO4 | F_GUEST_TSO6 |
-			      F_HOST_TSO4 | F_HOST_TSO6 | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ |
-			      F_CTRL_RX | (net->nr_pairs > 1 ? F_MQ : 0) |
-			      (net->tap->uso ? F_GUEST_USO4 | F_GUEST_USO6 | F_HOST_USO : 0);
+	net->virtio.offered = F_MTU | F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX |
+			      (net->nr_pairs > 1 ? F_MQ : 0);
+	if (net->link->ops->set_offload)
+		net->virtio.offered |= F_CSUM | F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6 |
+				       F_HOST_TSO4 | F_HOST_TSO6;
+	if (net->link->uso)
+		net->virtio.offered |= F_GUEST_USO4 | F_GUEST_USO6 | F_HOST_USO;
 }
 
 static void free_threads(struct vmm_virtio_net *net)
@@ -422,17 +454,17 @@ static void free_threads(struct vmm_virtio_net *net)
 	free(net);
 }
 
-int vmm_virtio_net_new(struct vmm_tap *tap, const uint8_t mac[6], const struct vmm_mem *mem,
+int vmm_virtio_net_new(struct vmm_link *link, const uint8_t mac[6], const struct vmm_mem *mem,
 	struct vmm_pci *pci, struct vmm_virtio_net **ret_net)
 {
 	struct vmm_virtio_net *net = calloc(1, sizeof(*net));
-	unsigned int nr_queues = 2 * tap->nr_queues + 1;
+	unsigned int nr_queues = 2 * link->nr_queues + 1;
 	int err = 0;
 
 	if (!net)
 		return -ENOMEM;
-	net->tap = tap;
-	net->nr_pairs = tap->nr_queues;
+	net->link = link;
+	net->nr_pairs = link->nr_queues;
 	for (unsigned int i = 0; !err && i < net->nr_pairs; i++)
 		err = vmm_iothread_new(&net->threads[i]);
 	for (unsigned int i = 0; i < nr_queues; i++) {
@@ -441,13 +473,13 @@ int vmm_virtio_net_new(struct vmm_tap *tap, const uint8_t mac[6], const struct v
 		net->queues[i].net = net;
 		net->queues[i].nth = i;
 		net->queues[i].thread = net->threads[pair];
-		net->queues[i].tap_fd = tap->fds[pair];
+		net->queues[i].pair = pair;
 	}
 	fill_config(net, mac);
 	net->virtio.ops = &net_ops;
 	net->virtio.arg = net;
 	net->virtio.mem = mem;
-	net->virtio.name = tap->name;
+	net->virtio.name = link->name;
 	net->virtio.config = &net->config;
 	net->virtio.config_bytes = sizeof(net->config);
 	net->virtio.nr_queues = (uint16_t)nr_queues;

@@ -30,7 +30,7 @@
 enum { F_MTU = 1 << 3, F_MRG = 1 << 15, F_CTRL = 1 << 17, F_MQ = 1 << 22 };
 enum { RX, TX, CTRL = 4 };
 
-static struct vmm_tap tap;
+static struct vmm_link tap;
 static struct vmm_virtio_net *net;
 static int outside;
 
@@ -188,7 +188,7 @@ static void make(void)
 	static const uint8_t mac[6] = { 0x52, 0, 0, 0, 0, 1 };
 	struct sockaddr_ll addr = { .sll_family = AF_PACKET, .sll_protocol = htons(TYPE) };
 	struct ifreq req = { .ifr_mtu = 9000 };
-	struct vmm_tap again;
+	struct vmm_link again;
 	int fd;
 
 	CHECK_OK(vmm_tap_open(&tap, "vmmnet0", -1, 2));
