@@ -45,6 +45,8 @@ static const char usage[] =
 	"                           default), or report it to the guest\n"
 	"  -t, --net=tap=NAME[,mac=ADDRESS][,queues=N]\n"
 	"                           run: a network card on a tap device; up to 4 of them\n"
+	"      --net=user[,mac=ADDRESS][,tcp=PORTS][,udp=PORTS]\n"
+	"                           run: a network card that needs no rights; PORTS such as 2222:22\n"
 	"  -N, --name=NAME          run: its name; default: the first free one of vm1, vm2 ...\n"
 	"  -n, --no-reboot          run: end where the guest reboots\n"
 	"  -b, --daemon             run: in the background, once it has started; prints its name\n"

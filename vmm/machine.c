@@ -21,6 +21,7 @@
 #include "vmm/kvm.h"
 #include "vmm/layout.h"
 #include "vmm/mem.h"
+#include "vmm/passt.h"
 #include "vmm/pci.h"
 #include "vmm/pm.h"
 #include "vmm/rtc.h"
@@ -58,7 +59,7 @@ struct vmm_machine {
 	struct vmm_pci pci;
 	struct vmm_vcpu *vcpus[VMM_MAX_CPUS];
 	unsigned int nr_nets;
-	struct vmm_link taps[VMM_MAX_NETS];
+	struct vmm_link taps[VMM_MAX_NETS]; /* of those that are on one */
 	struct vmm_virtio_net *nets[VMM_MAX_NETS];
 	struct vmm_iothread *helper; /* of the devices that have little to do */
 	struct vmm_virtio_rng *rng;
@@ -302,13 +303,17 @@ static int add_net(struct vmm_machine *machine, const struct vmm_net_conf *conf,
 {
 	unsigned int nth = machine->nr_nets;
 	const char *name = conf->tap ? conf->tap : "the network's descriptor";
-	int err = vmm_tap_open(&machine->taps[nth], conf->tap, conf->fd, conf->nr_queues);
+	struct vmm_link *link = &machine->taps[nth];
+	int err = 0;
 
+	if (conf->user)
+		link = &conf->passt->link;
+	else
+		err = vmm_tap_open(link, conf->tap, conf->fd, conf->nr_queues);
 	if (err)
 		return fail(ret_error, err, name);
 	machine->nr_nets++;
-	err = vmm_virtio_net_new(
-		&machine->taps[nth], conf->mac, machine->mem, &machine->pci, &machine->nets[nth]);
+	err = vmm_virtio_net_new(link, conf->mac, machine->mem, &machine->pci, &machine->nets[nth]);
 	return err ? fail(ret_error, err, name) : 0;
 }
 
@@ -332,8 +337,7 @@ static int make_cpus(struct vmm_machine *machine, const struct vmm_boot_entry *e
 
 	for (unsigned int i = 0; !err && i < nr; i++)
 		err = vmm_vcpu_new(machine->kvm, i, nr, &vcpu_ops, machine, &machine->vcpus[i]);
-	return err ? err
-		   : vmm_vcpu_boot(machine->vcpus[0], entry);
+	return err ? err : vmm_vcpu_boot(machine->vcpus[0], entry);
 }
 
 /* Memory is taken as the guest touches it, so what cannot be is refused before. */

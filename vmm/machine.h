@@ -28,13 +28,19 @@
 
 struct loop;
 struct vmm_machine;
+struct vmm_passt;
 
 #define VMM_MAX_CPUS 64
 #define VMM_MAX_NETS 4
 
+#define VMM_NET_PORTS 128
+
 struct vmm_net_conf {
-	const char *tap; /* NULL: the descriptor fd */
+	bool user;	 /* passt, or else */
+	const char *tap; /* this device; NULL: the descriptor fd */
 	int fd;
+	char tcp[VMM_NET_PORTS], udp[VMM_NET_PORTS]; /* of user: of vmm_passt_new(); "" = none */
+	struct vmm_passt *passt;		     /* of user: the caller has started it */
 	unsigned int nr_queues;
 	uint8_t mac[6];
 };

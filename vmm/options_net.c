@@ -47,6 +47,35 @@ static int set_fd(struct vmm_net_conf *net, const char *text)
 	return 0;
 }
 
+static int set_user(struct vmm_net_conf *net, const char *text)
+{
+	if (*text && strcmp(text, "true") != 0)
+		return -EINVAL;
+	net->user = true;
+	return 0;
+}
+
+/* Adds to what is there, so that the word can come more than once. */
+static int add_ports(char ports[VMM_NET_PORTS], const char *text)
+{
+	size_t len = strlen(ports), room = VMM_NET_PORTS - len;
+
+	if (!*text || text[strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz.,:-~/%")] ||
+		(size_t)snprintf(ports + len, room, "%s%s", len ? "," : "", text) >= room)
+		return -EINVAL;
+	return 0;
+}
+
+static int set_tcp(struct vmm_net_conf *net, const char *text)
+{
+	return add_ports(net->tcp, text);
+}
+
+static int set_udp(struct vmm_net_conf *net, const char *text)
+{
+	return add_ports(net->udp, text);
+}
+
 static int set_queues(struct vmm_net_conf *net, const char *text)
 {
 	long n;
@@ -61,9 +90,10 @@ static int set_mac(struct vmm_net_conf *net, const char *text)
 {
 	int end = 0;
 
-	if (strlen(text) != 17 || sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n",
-					  &net->mac[0], &net->mac[1], &net->mac[2], &net->mac[3],
-					  &net->mac[4], &net->mac[5], &end) != 6 || end != 17)
+	if (strlen(text) != 17 ||
+		sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &net->mac[0], &net->mac[1],
+			&net->mac[2], &net->mac[3], &net->mac[4], &net->mac[5], &end) != 6 ||
+		end != 17)
 		return -EINVAL;
 	return net->mac[0] & 1 ? -EINVAL : 0; /* a group's */
 }
@@ -74,12 +104,14 @@ static const struct word {
 } words[] = {
 	{ "tap", "\"tap\" wants the name of an interface, not ", set_tap },
 	{ "fd", "\"fd\" wants a descriptor's number, not ", set_fd },
+	{ "user", "\"user\" has no value, or true, not ", set_user },
+	{ "tcp", "\"tcp\" wants ports as passt(1) has them, such as 2222:22, not ", set_tcp },
+	{ "udp", "\"udp\" wants ports as passt(1) has them, such as 5353:53, not ", set_udp },
 	{ "queues", "\"queues\" wants a number from 1 to 16, not ", set_queues },
 	{ "mac", "\"mac\" wants an address such as 52:54:00:12:34:56, not ", set_mac },
 };
 
-static int set_word(
-	struct vmm_net_conf *net, const char *name, const char *text, char **ret_error)
+static int set_word(struct vmm_net_conf *net, const char *name, const char *text, char **ret_error)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strcmp(words[i].name, name) != 0)
@@ -102,10 +134,13 @@ static int begin(struct vmm_conf *conf, struct vmm_net_conf *ret_net, char **ret
 
 static int finish(struct vmm_conf *conf, const struct vmm_net_conf *net, char **ret_error)
 {
-	if (!net->tap == (net->fd < 0))
-		return say(ret_error, "a network card wants one of \"tap\" and \"fd\"", "");
+	if ((net->tap != NULL) + (net->fd >= 0) + net->user != 1)
+		return say(
+			ret_error, "a network card wants one of \"tap\", \"user\" and \"fd\"", "");
 	if (!net->tap && net->nr_queues != 1)
-		return say(ret_error, "a descriptor is one queue", "");
+		return say(ret_error, "queues are for a tap by its name", "");
+	if (!net->user && (*net->tcp || *net->udp))
+		return say(ret_error, "ports are for \"user\"", "");
 	conf->nets[conf->nr_nets++] = *net;
 	return 0;
 }
@@ -141,7 +176,8 @@ static int add_object(struct vmm_conf *conf, struct json_object *json, char **re
 		bool is_text = json_object_is_type(value, json_type_string) &&
 			       strlen(text) == (size_t)json_object_get_string_len(value);
 
-		if (!is_text && !json_object_is_type(value, json_type_int))
+		if (!is_text && !json_object_is_type(value, json_type_int) &&
+			!json_object_is_type(value, json_type_boolean))
 			return say(ret_error, "this is of the wrong kind: ", key);
 		err = set_word(&net, key, text, ret_error);
 		if (err)

@@ -18,6 +18,7 @@
 #include "util/loop.h"
 #include "vmm/console.h"
 #include "vmm/control_socket.h"
+#include "vmm/passt.h"
 
 #define MAX_FOUND_NAMES 1000
 
@@ -355,6 +356,24 @@ static int make_control(struct vmm_run *run)
 	return err;
 }
 
+/* They live as long as this process (U1). */
+static int start_passts(struct vmm_run *run)
+{
+	struct vmm_conf *conf = &run->options->conf;
+	int err = 0;
+
+	for (unsigned int i = 0; !err && i < conf->nr_nets; i++) {
+		struct vmm_net_conf *net = &conf->nets[i];
+
+		if (net->user)
+			err = vmm_passt_new(*net->tcp ? net->tcp : NULL,
+				*net->udp ? net->udp : NULL, &net->passt);
+	}
+	return err ? vmm_fail(run->options, err, "cannot start passt: %s%s", err_str(err),
+			     err == -ENOENT ? "; install it (Debian: passt)" : "")
+		   : 0;
+}
+
 static int run_made(struct vmm_run *run)
 {
 	struct ev_loop *ev = loop_ev(run->loop);
@@ -391,10 +410,12 @@ int vmm_run(struct vmm_options *options)
 		err = vmm_console_input(run.console, STDIN_FILENO, filter, &run);
 	if (err)
 		vmm_fail(options, err, "%s", err_str(err));
-	else if (make_control(&run) == 0)
+	else if (make_control(&run) == 0 && start_passts(&run) == 0)
 		rc = run_made(&run);
 	for (unsigned int i = 0; i < options->conf.nr_disks; i++)
 		free(options->conf.disks[i].own_path);
+	for (unsigned int i = 0; i < options->conf.nr_nets; i++)
+		vmm_passt_free(options->conf.nets[i].passt);
 	vmm_control_free(run.control);
 	vmm_console_free(run.console);
 	loop_free(run.loop);
