@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Memory that a guest has used and freed goes back to the host by itself, and so does what the guest is told
 # to give up, until it is told to keep it again. Without the driver nothing comes back.
+# run: named
 # timeout: 1200
 source "$(dirname "$0")/vmm.bash"
 # shellcheck source=tests/vmm/guest.bash

@@ -3,6 +3,7 @@
 # Debian's kernel, as it is, boots with 1, 2 and 8 CPUs, mounts a root on virtio-blk, writes to it and
 # to a second disk by every CPU, and powers off; what csvvm leaves
 # on the disk has a clean file system with the bytes that the guest says it wrote.
+# run: named
 # timeout: 1500
 source "$(dirname "$0")/vmm.bash"
 # shellcheck source=tests/vmm/guest.bash

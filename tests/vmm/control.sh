@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A machine in the background is listed, looked into, typed to, paused, resumed, rebooted, stopped and
 # killed through its control socket; a name is taken once, and free again when its machine has died.
+# run: named
 # timeout: 1500
 source "$(dirname "$0")/vmm.bash"
 # shellcheck source=tests/vmm/guest.bash

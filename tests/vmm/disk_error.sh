@@ -4,6 +4,7 @@
 # guest sees nothing of a full file system that was then made larger, nor of a write error that passes, on
 # virtio-blk and on virtio-scsi.
 # A failed flush is told to the guest at the resume. The twin, with on-error=report, gets the error.
+# run: named
 # timeout: 1500
 source "$(dirname "$0")/vmm.bash"
 # shellcheck source=tests/vmm/guest.bash

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Two guests on one bridge, with taps of two queues and an MTU of 9,000: what one sends the other gets,
 # by its checksum, and frames of 8,972 bytes pass unfragmented.
+# run: named
 # timeout: 1500
 source "$(dirname "$0")/vmm.bash"
 # shellcheck source=tests/vmm/guest.bash

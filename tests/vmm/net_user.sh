@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A guest with --net user: it has an address by DHCP, fetches 8 MiB from the host and sends them back
 # through a port of the host's that leads into it, and does so again after a reboot.
+# run: named
 # timeout: 900
 source "$(dirname "$0")/vmm.bash"
 # shellcheck source=tests/vmm/guest.bash

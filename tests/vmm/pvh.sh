@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Debian's kernel without its own unpacking: the ELF file out of its bzImage, by its PVH entry, with 1
 # and 2 CPUs, an initrd and a disk.
+# run: named
 # timeout: 600
 source "$(dirname "$0")/vmm.bash"
 # shellcheck source=tests/vmm/guest.bash

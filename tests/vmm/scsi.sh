@@ -3,6 +3,7 @@
 # SCSI disks come to a running guest, are written, verified and taken away again, N times (default 20), while
 # the guest writes another disk of the same controller; one grows live, and so does one on virtio-blk. The
 # twins: a guest that is paused does not let go, and one that is not told of a size does not see it.
+# run: named
 # timeout: 1800
 source "$(dirname "$0")/vmm.bash"
 # shellcheck source=tests/vmm/guest.bash
