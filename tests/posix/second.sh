@@ -31,9 +31,10 @@ fs_of()
 	findmnt -nro "${2:-MAJ:MIN,FSTYPE,SOURCE,FSROOT}" --mountpoint "$1"
 }
 
-processes()
+# what mounted may take a moment to be gone
+one_process()
 {
-	pgrep -fc "mount.csvfs file:$DEV" || true
+	[[ $(pgrep -fc "mount.csvfs file:$DEV") == 1 ]]
 }
 
 mount --bind "$TMP" "$TMP"
@@ -42,7 +43,7 @@ mount --make-shared "$TMP" # what is mounted in here hands on, too
 single_up 1G
 second
 same 'the second mount' "$(fs_of "$B")" "$(fs_of "$A")"
-same 'processes' "$(processes)" 1
+wait_for 10 one_process
 echo one >"$A/file"
 same 'what is read there' "$(<"$B/file")" one
 mv "$B/file" "$B/renamed"
@@ -79,7 +80,7 @@ refuse mountpoint -q "$TMP/third"
 # mounted in its place then is let be.
 umount "$A"
 same 'what stays' "$(<"$B/link")" one
-same 'processes' "$(processes)" 1
+wait_for 10 one_process
 mount -t tmpfs none "$A"
 second '' "$TMP/third" # from the second
 umount "$B" "$TMP/third"
